@@ -1,0 +1,1 @@
+"""Nouns: plain data with units, shared by everything above."""

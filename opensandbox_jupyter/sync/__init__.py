@@ -1,0 +1,1 @@
+"""The blocking SDK, generated from the async one."""

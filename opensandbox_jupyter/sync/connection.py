@@ -1,0 +1,75 @@
+"""A lifecycle server, reached: its address and key, its protocol, and the transport to it.
+
+Generated from ``connection.py`` by ``scripts/make_sync.py``: change that file, ``make generate``.
+"""
+
+from __future__ import annotations
+
+from opensandbox_jupyter.config import ConnectionConfigSync, Target
+from opensandbox_jupyter.constants import API_KEY_HEADER
+from opensandbox_jupyter.exceptions import InvalidArgumentException
+from opensandbox_jupyter.models.sandboxes import SandboxEndpoint
+from opensandbox_jupyter.transport.blocking import BlockingTransport
+from opensandbox_jupyter.wire.base import Origin
+from opensandbox_jupyter.wire.opensandbox import OpenSandbox
+from opensandbox_jupyter.wire.protocol import Protocol
+
+__all__ = ["ConnectionSync"]
+
+
+class ConnectionSync:
+    """What handles share: where to send, how to say it, and who carries it."""
+
+    def __init__(
+        self, config: ConnectionConfigSync, target: Target, transport: BlockingTransport
+    ) -> None:
+        self.config = config
+        self.transport = transport
+        self.protocol: Protocol = OpenSandbox()
+        headers = {API_KEY_HEADER: target.api_key} if target.api_key else {}
+        self.server = Origin(target.base_url, headers)
+
+    @classmethod
+    def open(cls, config: ConnectionConfigSync | None = None) -> ConnectionSync:
+        """Return a connection to the configured server, or to the embedded one.
+
+        Raises:
+            LocalServerException: when the embedded server is meant and cannot be started.
+        """
+        config = config or ConnectionConfigSync()
+        target = config.target()
+        transport = BlockingTransport(config, embedded=target is None)
+        if target is None:
+            target = transport.offload(_embedded)
+        return cls(config, target, transport)
+
+    def origin_of(self, endpoint: SandboxEndpoint) -> Origin:
+        """Return where requests to a sandbox go. The key goes along only through the server."""
+        headers = dict(endpoint.headers)
+        if self.config.get_use_server_proxy():
+            headers = {**self.server.headers, **headers}
+        base_url = f"{self.config.get_protocol()}://{endpoint.endpoint.rstrip('/')}"
+        return Origin(base_url, headers)
+
+    def close(self) -> None:
+        """Close the connections. The sandboxes go on."""
+        self.transport.close()
+
+
+def checked_id(value: str, what: str = "sandbox id") -> str:
+    """Return ``value``.
+
+    Raises:
+        InvalidArgumentException: when it is blank, which would address another resource.
+    """
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidArgumentException(f"The {what} is empty.")
+    return value
+
+
+def _embedded() -> Target:
+    """Return the embedded server of this user, started if need be."""
+    from opensandbox_jupyter.local import ensure_server
+
+    server = ensure_server()
+    return Target(f"{server.url.rstrip('/')}/v1", server.api_key)

@@ -1,0 +1,101 @@
+"""Many sandboxes: list, look at, end, renew, pause and resume them by id.
+
+Generated from ``manager.py`` by ``scripts/make_sync.py``: change that file, ``make generate``.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from types import TracebackType
+
+from typing_extensions import Self
+
+from opensandbox_jupyter.config import ConnectionConfigSync
+from opensandbox_jupyter.models.sandboxes import (
+    PagedSandboxInfos,
+    SandboxFilter,
+    SandboxInfo,
+    SandboxRenewResponse,
+)
+from opensandbox_jupyter.sync.connection import ConnectionSync, checked_id
+from opensandbox_jupyter.sync.sandbox import expiry_after
+
+__all__ = ["SandboxManagerSync"]
+
+
+class SandboxManagerSync:
+    """Administers sandboxes without connecting to each::
+
+        with SandboxManagerSync.create() as manager:
+            page = manager.list_sandbox_infos(SandboxFilter(states=["Running"]))
+
+    Every method that takes an id raises ``SandboxApiException`` with status 404 for an unknown one.
+    """
+
+    def __init__(self, connection: ConnectionSync) -> None:
+        self._connection = connection
+
+    @classmethod
+    def create(cls, connection_config: ConnectionConfigSync | None = None) -> Self:
+        """Return a manager of the sandboxes of the configured server.
+
+        Raises:
+            LocalServerException: when the embedded server is meant and cannot be started.
+        """
+        return cls(ConnectionSync.open(connection_config))
+
+    @property
+    def connection_config(self) -> ConnectionConfigSync:
+        """The configuration in use."""
+        return self._connection.config
+
+    def list_sandbox_infos(self, filter: SandboxFilter | None = None) -> PagedSandboxInfos:
+        """Return one page of the sandboxes that match; all of them without a filter."""
+        operation = self._connection.protocol.list(
+            self._connection.server, filter or SandboxFilter()
+        )
+        return self._connection.transport.run(operation)
+
+    def get_sandbox_info(self, sandbox_id: str) -> SandboxInfo:
+        """Return what the server knows about a sandbox."""
+        operation = self._connection.protocol.get(self._connection.server, checked_id(sandbox_id))
+        return self._connection.transport.run(operation)
+
+    def kill_sandbox(self, sandbox_id: str) -> None:
+        """End a sandbox and everything in it."""
+        operation = self._connection.protocol.kill(self._connection.server, checked_id(sandbox_id))
+        self._connection.transport.run(operation)
+
+    def renew_sandbox(self, sandbox_id: str, timeout: timedelta) -> SandboxRenewResponse:
+        """Set a sandbox's end of life to ``timeout`` from now, and return it."""
+        operation = self._connection.protocol.renew(
+            self._connection.server, checked_id(sandbox_id), expiry_after(timeout)
+        )
+        return self._connection.transport.run(operation)
+
+    def pause_sandbox(self, sandbox_id: str) -> None:
+        """Freeze a sandbox; 409 when it is not running."""
+        operation = self._connection.protocol.pause(self._connection.server, checked_id(sandbox_id))
+        self._connection.transport.run(operation)
+
+    def resume_sandbox(self, sandbox_id: str) -> None:
+        """Let a paused sandbox go on; 409 when it is not paused."""
+        operation = self._connection.protocol.resume(
+            self._connection.server, checked_id(sandbox_id)
+        )
+        self._connection.transport.run(operation)
+
+    def close(self) -> None:
+        """Close the connections. The sandboxes go on."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,29 @@
+"""Resource use of a sandbox.
+
+Generated from ``metrics.py`` by ``scripts/make_sync.py``: change that file, ``make generate``.
+"""
+
+from __future__ import annotations
+
+from opensandbox_jupyter.models.sandboxes import SandboxMetrics
+from opensandbox_jupyter.sync.connection import ConnectionSync
+from opensandbox_jupyter.wire.base import Origin
+
+__all__ = ["MetricsSync"]
+
+
+class MetricsSync:
+    """Measures a sandbox. Got from ``sandbox.metrics``."""
+
+    def __init__(self, connection: ConnectionSync, at: Origin) -> None:
+        self._connection = connection
+        self._at = at
+
+    def get_metrics(self) -> SandboxMetrics:
+        """Return CPU (cores, percent) and memory (MiB) in use now.
+
+        Raises:
+            SandboxException: when the sandbox does not answer.
+        """
+        operation = self._connection.protocol.metrics(self._at)
+        return self._connection.transport.run(operation)

@@ -1,0 +1,74 @@
+"""Operations: what a protocol wants sent, written without saying how it is sent.
+
+An operation is a generator. It yields a :class:`Call` and is sent the :class:`Reply`, or yields a
+:class:`Sleep` and is sent nothing; its return value is the result. A driver in
+:mod:`opensandbox_jupyter.transport` runs it; a test runs it by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import IO, Any, TypeVar
+
+__all__ = ["Call", "Effect", "Operation", "Origin", "Part", "Probe", "Reply", "Sleep"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A server: ``base_url`` without a trailing slash, and the headers that it wants."""
+
+    base_url: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a multipart upload."""
+
+    name: str
+    filename: str
+    content: bytes | IO[Any]
+    content_type: str
+    encoding: str = "utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One HTTP request. ``name`` is the operation's name, for messages of errors."""
+
+    name: str
+    origin: Origin
+    method: str
+    path: str
+    query: Sequence[tuple[str, str]] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    json: bytes | None = None
+    parts: Iterable[Part] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The whole answer to a call. Header names are lower-case."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Wait so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Ask the caller's own health check; the answer is a bool."""
+
+
+Effect = Call | Sleep | Probe
+Operation = Generator[Effect, Any, T]

@@ -1,0 +1,128 @@
+"""One edge where an answer that is not the expected one becomes an exception."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import msgspec
+
+from opensandbox_jupyter.constants import REQUEST_ID_HEADER
+from opensandbox_jupyter.exceptions import (
+    InvalidArgumentException,
+    SandboxApiException,
+    SandboxError,
+    SandboxRateLimitException,
+)
+from opensandbox_jupyter.wire.base import Call, Reply
+
+__all__ = ["api_error", "decode_json", "expect"]
+
+_EXCERPT = 512
+_ANY_2XX = range(200, 300)
+_decode = msgspec.json.Decoder().decode
+
+_HINTS = {
+    401: "Set OPEN_SANDBOX_API_KEY, or pass ConnectionConfig(api_key=...).",
+    403: "The server knows the caller but does not allow this.",
+    409: "Look at the sandbox's state with get_info(): it does not allow this now.",
+    429: "Wait a little and try again.",
+    503: "The server is not ready; try again in a moment.",
+}
+
+
+def expect(call: Call, reply: Reply, statuses: Collection[int] = _ANY_2XX) -> Reply:
+    """Return ``reply`` if its status is one of ``statuses``, else raise what it means.
+
+    Raises:
+        SandboxApiException: for any other status.
+    """
+    if reply.status in statuses:
+        return reply
+    raise api_error(call, reply)
+
+
+def api_error(call: Call, reply: Reply) -> SandboxApiException:
+    """Return the exception for an answer that is not a success."""
+    code, message = _reason(reply.body)
+    kind = SandboxRateLimitException if reply.status == 429 else SandboxApiException
+    what = call.name.replace("_", " ")
+    if message is None:
+        excerpt = reply.body[:_EXCERPT].decode("utf-8", "replace").strip()
+        message = excerpt or "the answer has no body"
+    error = kind(
+        f"{what} failed with status {reply.status}: {message}",
+        status_code=reply.status,
+        response_body=reply.body,
+        operation=call.name,
+        error=SandboxError(code or SandboxError.UNEXPECTED_RESPONSE, message),
+        request_id=reply.headers.get(REQUEST_ID_HEADER.lower(), "").strip() or None,
+        hint=_hint(reply.status, code),
+    )
+    if isinstance(error, SandboxRateLimitException):
+        error.retry_after = _retry_after(reply.headers.get("retry-after", ""))
+    return error
+
+
+def decode_json(call: Call, reply: Reply) -> Any:
+    """Return the body of ``reply`` as Python data.
+
+    Raises:
+        SandboxApiException: when it is not JSON.
+    """
+    try:
+        return _decode(reply.body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
+        raise SandboxApiException(
+            f"{call.name.replace('_', ' ')}: the answer is not JSON.",
+            status_code=reply.status,
+            response_body=reply.body,
+            operation=call.name,
+            cause=cause,
+            request_id=reply.headers.get(REQUEST_ID_HEADER.lower()),
+            hint="Is this the address of an OpenSandbox server? A proxy may have answered instead.",
+        ) from cause
+
+
+def invalid_answer(call: Call, cause: Exception) -> InvalidArgumentException:
+    """Return the exception for JSON that lacks what the protocol promises."""
+    return InvalidArgumentException(
+        f"{call.name.replace('_', ' ')}: the answer is not what the protocol promises: {cause}",
+        cause=cause,
+    )
+
+
+def _reason(body: bytes) -> tuple[str | None, str | None]:
+    """Return code and message, as far as the body holds any of the known shapes."""
+    try:
+        data = _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None, None
+    if not isinstance(data, dict):
+        return None, None
+    code, message = data.get("code"), data.get("message", data.get("error"))
+    return (
+        code if isinstance(code, str) and code else None,
+        message if isinstance(message, str) and message else None,
+    )
+
+
+def _hint(status: int, code: str | None) -> str | None:
+    if status == 404 and code and code.endswith("SANDBOX_NOT_FOUND"):
+        return "It was killed, it expired, or the id is wrong: SandboxManager lists what there is."
+    return _HINTS.get(status)
+
+
+def _retry_after(value: str) -> timedelta | None:
+    try:
+        return timedelta(seconds=max(0.0, float(value)))
+    except (ValueError, OverflowError):
+        pass
+    try:
+        when = parsedate_to_datetime(value)
+    except (ValueError, TypeError):
+        return None
+    when = when if when.tzinfo else when.replace(tzinfo=timezone.utc)
+    return max(timedelta(0), when - datetime.now(timezone.utc))

@@ -1,0 +1,15 @@
+"""The first protocol: OpenSandbox's lifecycle server, and execd inside each sandbox."""
+
+from __future__ import annotations
+
+from opensandbox_jupyter.wire.opensandbox.execd import Commands
+from opensandbox_jupyter.wire.opensandbox.files import Files
+from opensandbox_jupyter.wire.opensandbox.lifecycle import Lifecycle
+
+__all__ = ["OpenSandbox"]
+
+
+class OpenSandbox(Lifecycle, Commands, Files):
+    """All operations of OpenSandbox, as its API documents of version 0.1.0 describe them."""
+
+    name = "OpenSandbox"

@@ -1,0 +1,97 @@
+"""Operations on commands and metrics of execd, the daemon inside a sandbox."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+
+from opensandbox_jupyter.constants import LOGS_CURSOR_HEADER, OUTPUT_HEADER
+from opensandbox_jupyter.exceptions import InvalidArgumentException
+from opensandbox_jupyter.models.execd import CommandLogs, CommandStatus, RunCommandOpts
+from opensandbox_jupyter.models.sandboxes import SandboxMetrics
+from opensandbox_jupyter.wire.base import Call, Operation, Origin
+from opensandbox_jupyter.wire.errors import expect
+from opensandbox_jupyter.wire.opensandbox._read import read_model, to_json
+from opensandbox_jupyter.wire.protocol import Protocol
+
+__all__ = ["Commands"]
+
+_STREAM = {
+    "Accept": "text/event-stream",
+    "Cache-Control": "no-cache",
+    OUTPUT_HEADER: "chunks",
+}
+
+
+class Commands(Protocol):
+    """Run, watch and end commands; measure the sandbox."""
+
+    def ping(self, sandbox: Origin) -> Operation[None]:
+        """GET /ping; any 2xx is success."""
+        call = Call("ping", sandbox, "GET", "/ping")
+        expect(call, (yield call))
+
+    def metrics(self, sandbox: Origin) -> Operation[SandboxMetrics]:
+        """GET /metrics."""
+        call = Call("get_metrics", sandbox, "GET", "/metrics")
+        return read_model(call, (yield call), SandboxMetrics)
+
+    def run(self, sandbox: Origin, command: str | Sequence[str], opts: RunCommandOpts) -> Call:
+        """POST /command; the timeout goes in milliseconds, a list of words runs without a shell."""
+        body: dict[str, Any] = {}
+        if isinstance(command, str):
+            if not command.strip():
+                raise InvalidArgumentException("The command is empty.")
+            body["command"] = command
+        else:
+            if not command or not all(isinstance(word, str) for word in command):
+                raise InvalidArgumentException("An argv command is a non-empty list of strings.")
+            body["argv"] = list(command)
+        body.update(_options(opts))
+        return Call("run_command", sandbox, "POST", "/command", headers=_STREAM, json=to_json(body))
+
+    def interrupt(self, sandbox: Origin, execution_id: str) -> Operation[None]:
+        """DELETE /command?id=; ends the whole process group."""
+        call = Call("interrupt_command", sandbox, "DELETE", "/command", [("id", execution_id)])
+        expect(call, (yield call))
+
+    def command_status(self, sandbox: Origin, execution_id: str) -> Operation[CommandStatus]:
+        """GET /command/status/{id}."""
+        path = f"/command/status/{quote(execution_id, safe='')}"
+        call = Call("get_command_status", sandbox, "GET", path)
+        return read_model(call, (yield call), CommandStatus)
+
+    def command_logs(
+        self, sandbox: Origin, execution_id: str, cursor: int | None
+    ) -> Operation[CommandLogs]:
+        """GET /command/{id}/logs; the next cursor, in bytes, comes in a header."""
+        query = [] if cursor is None else [("cursor", str(cursor))]
+        path = f"/command/{quote(execution_id, safe='')}/logs"
+        call = Call("get_background_command_logs", sandbox, "GET", path, query)
+        reply = expect(call, (yield call), (200,))
+        following = reply.headers.get(LOGS_CURSOR_HEADER.lower(), "")
+        return CommandLogs(
+            content=reply.body.decode("utf-8", "replace"),
+            cursor=int(following) if following.isdecimal() else None,
+        )
+
+
+def _options(opts: RunCommandOpts) -> dict[str, Any]:
+    """Return the options that were set; execd takes an absent key and a null differently."""
+    if opts.gid is not None and opts.uid is None:
+        raise InvalidArgumentException("gid needs uid.", hint="Give both, or only uid.")
+    milliseconds = None
+    if opts.timeout is not None:
+        milliseconds = int(opts.timeout.total_seconds() * 1000)
+        if milliseconds < 1:
+            raise InvalidArgumentException("The command's timeout must be at least 1 ms.")
+    options = {
+        "cwd": opts.working_directory,
+        "background": opts.background or None,
+        "timeout": milliseconds,
+        "uid": opts.uid,
+        "gid": opts.gid,
+        "envs": opts.envs or None,
+    }
+    return {key: value for key, value in options.items() if value is not None}

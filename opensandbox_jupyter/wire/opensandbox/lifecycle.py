@@ -1,0 +1,93 @@
+"""Operations on the lifecycle server. Specified by the OpenSandbox lifecycle API, version 0.1.0."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from opensandbox_jupyter.models.sandboxes import (
+    PagedSandboxInfos,
+    SandboxCreateResponse,
+    SandboxEndpoint,
+    SandboxFilter,
+    SandboxInfo,
+    SandboxRenewResponse,
+)
+from opensandbox_jupyter.wire.base import Call, Operation, Origin
+from opensandbox_jupyter.wire.errors import expect
+from opensandbox_jupyter.wire.opensandbox._read import read_model, to_json
+from opensandbox_jupyter.wire.protocol import Protocol
+
+__all__ = ["Lifecycle"]
+
+_CREATED = (202,)
+
+
+def _sandbox(sandbox_id: str, tail: str = "") -> str:
+    return f"/sandboxes/{quote(sandbox_id, safe='')}{tail}"
+
+
+class Lifecycle(Protocol):
+    """Create, look up, pause, resume, renew and kill sandboxes."""
+
+    def create(
+        self, server: Origin, request: Mapping[str, Any]
+    ) -> Operation[SandboxCreateResponse]:
+        """POST /sandboxes; only 202 is success."""
+        call = Call("create_sandbox", server, "POST", "/sandboxes", json=to_json(request))
+        return read_model(call, (yield call), SandboxCreateResponse, _CREATED)
+
+    def get(self, server: Origin, sandbox_id: str) -> Operation[SandboxInfo]:
+        """GET /sandboxes/{id}."""
+        call = Call("get_sandbox", server, "GET", _sandbox(sandbox_id))
+        return read_model(call, (yield call), SandboxInfo)
+
+    def list(self, server: Origin, which: SandboxFilter) -> Operation[PagedSandboxInfos]:
+        """GET /sandboxes; the metadata filter is a query string inside the query string."""
+        query = [("state", state) for state in which.states or ()]
+        if which.metadata:
+            query.append(("metadata", urlencode(which.metadata, quote_via=quote)))
+        if which.page is not None:
+            query.append(("page", str(which.page)))
+        if which.page_size is not None:
+            query.append(("pageSize", str(which.page_size)))
+        call = Call("list_sandboxes", server, "GET", "/sandboxes", query)
+        return read_model(call, (yield call), PagedSandboxInfos)
+
+    def kill(self, server: Origin, sandbox_id: str) -> Operation[None]:
+        """DELETE /sandboxes/{id}."""
+        return self._act(Call("kill_sandbox", server, "DELETE", _sandbox(sandbox_id)))
+
+    def pause(self, server: Origin, sandbox_id: str) -> Operation[None]:
+        """POST /sandboxes/{id}/pause."""
+        return self._act(Call("pause_sandbox", server, "POST", _sandbox(sandbox_id, "/pause")))
+
+    def resume(self, server: Origin, sandbox_id: str) -> Operation[None]:
+        """POST /sandboxes/{id}/resume."""
+        return self._act(Call("resume_sandbox", server, "POST", _sandbox(sandbox_id, "/resume")))
+
+    def renew(
+        self, server: Origin, sandbox_id: str, expires_at: datetime
+    ) -> Operation[SandboxRenewResponse]:
+        """POST /sandboxes/{id}/renew-expiration; the time is sent as UTC."""
+        body = {"expiresAt": expires_at.astimezone(timezone.utc)}
+        path = _sandbox(sandbox_id, "/renew-expiration")
+        call = Call("renew_sandbox", server, "POST", path, json=to_json(body))
+        return read_model(call, (yield call), SandboxRenewResponse)
+
+    def endpoint(
+        self, server: Origin, sandbox_id: str, port: int, *, use_server_proxy: bool
+    ) -> Operation[SandboxEndpoint]:
+        """GET /sandboxes/{id}/endpoints/{port}."""
+        query = [("use_server_proxy", str(use_server_proxy).lower())]
+        path = _sandbox(sandbox_id, f"/endpoints/{port}")
+        call = Call("get_endpoint", server, "GET", path, query)
+        reply = yield call
+        found = read_model(call, reply, SandboxEndpoint)
+        return found.model_copy(update={"origin": reply.headers.get("open-sandbox-origin")})
+
+    @staticmethod
+    def _act(call: Call) -> Operation[None]:
+        expect(call, (yield call))
