@@ -26,6 +26,9 @@ log = logging.getLogger("opensandbox_jupyter")
 MAX_ERROR_BODY = 64 * 1024
 """How much of a refused stream's body is read, in bytes."""
 
+TAIL_BOUND = 0.02
+"""How long to wait for the end of a stream after its last event, in seconds."""
+
 _LIMITS = httpx.Limits(max_connections=1000, max_keepalive_connections=20, keepalive_expiry=30)
 
 

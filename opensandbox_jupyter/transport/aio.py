@@ -13,6 +13,7 @@ import httpx
 from opensandbox_jupyter.exceptions import SandboxException
 from opensandbox_jupyter.transport._http import (
     MAX_ERROR_BODY,
+    TAIL_BOUND,
     client_options,
     errors_of,
     reply_of,
@@ -75,7 +76,9 @@ class AsyncTransport:
                 if response.status_code not in (200, 206):
                     body = await _head(response)
                     raise api_error(call, Reply(response.status_code, response.headers, body))
-                yield response.aiter_bytes()
+                chunks = response.aiter_bytes()
+                yield chunks
+                await _finish(chunks)
             finally:
                 await response.aclose()
 
@@ -109,7 +112,8 @@ class AsyncTransport:
                 request = self._client.build_request(**request_arguments(effect))
                 return reply_of(await self._client.send(request))
         if isinstance(effect, Sleep):
-            return await asyncio.sleep(effect.seconds)
+            await asyncio.sleep(effect.seconds)
+            return None
         return await check() if check is not None else True
 
 
@@ -120,3 +124,9 @@ async def _head(response: httpx.Response) -> bytes:
         if len(body) >= MAX_ERROR_BODY:
             break
     return body[:MAX_ERROR_BODY]
+
+
+async def _finish(chunks: AsyncIterator[bytes]) -> None:
+    """Read an answer's end if it is about to come, so that the connection can be used again."""
+    with suppress(httpx.HTTPError, httpx.StreamError, asyncio.TimeoutError):
+        await asyncio.wait_for(anext(chunks, None), TAIL_BOUND)

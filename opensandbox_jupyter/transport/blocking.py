@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import socket
+import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +15,7 @@ import httpx
 from opensandbox_jupyter.exceptions import InvalidArgumentException, SandboxException
 from opensandbox_jupyter.transport._http import (
     MAX_ERROR_BODY,
+    TAIL_BOUND,
     client_options,
     errors_of,
     reply_of,
@@ -73,7 +76,9 @@ class BlockingTransport:
                 if response.status_code not in (200, 206):
                     body = _head(response)
                     raise api_error(call, Reply(response.status_code, response.headers, body))
-                yield response.iter_bytes()
+                chunks = response.iter_bytes()
+                yield chunks
+                _finish(response, chunks)
             finally:
                 response.close()
 
@@ -113,7 +118,8 @@ class BlockingTransport:
                 request = self._client.build_request(**request_arguments(effect))
                 return reply_of(self._client.send(request))
         if isinstance(effect, Sleep):
-            return time.sleep(effect.seconds)
+            time.sleep(effect.seconds)
+            return None
         return check() if check is not None else True
 
 
@@ -124,3 +130,19 @@ def _head(response: httpx.Response) -> bytes:
         if len(body) >= MAX_ERROR_BODY:
             break
     return body[:MAX_ERROR_BODY]
+
+
+def _finish(response: httpx.Response, chunks: Iterator[bytes]) -> None:
+    """Read an answer's end if it is about to come, so that the connection can be used again.
+
+    httpx fixes the time limit when a stream begins, so the bound is set on the socket itself.
+    """
+    stream = response.extensions.get("network_stream")
+    sock = stream.get_extra_info("socket") if stream is not None else None
+    if not isinstance(sock, socket.socket):
+        return
+    bound = struct.pack("@ll", 0, int(TAIL_BOUND * 1e6))
+    with suppress(httpx.HTTPError, httpx.StreamError, OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, bound)
+        next(chunks, None)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", 0, 0))

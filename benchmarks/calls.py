@@ -1,0 +1,101 @@
+"""Times the calls of one SDK, ours or the vendor's, and prints the figures as JSON.
+
+``python calls.py MODULE PORT``: MODULE is ``opensandbox`` or ``opensandbox_jupyter``. The names are
+the same in both, so this is one program.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import logging
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from statistics import median
+
+ROUNDS = 5
+CALLS = 300
+CREATES = 20
+
+
+def blocking(call: Callable[[], object], count: int) -> float:
+    """Return the median microseconds of a call."""
+    times = []
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        for _ in range(count):
+            call()
+        times.append((time.perf_counter() - start) / count)
+    return median(times) * 1e6
+
+
+async def awaiting(call: Callable[[], Awaitable[object]], count: int) -> float:
+    """Return the median microseconds of an awaited call."""
+    times = []
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        for _ in range(count):
+            await call()
+        times.append((time.perf_counter() - start) / count)
+    return median(times) * 1e6
+
+
+def time_blocking(module: str, port: int) -> dict[str, float]:
+    """Time the blocking SDK."""
+    root = importlib.import_module(module)
+    config = importlib.import_module(f"{module}.config").ConnectionConfigSync
+    options = options_for(module, port)
+
+    def create() -> None:
+        root.SandboxSync.create("x", connection_config=config(**options)).close()
+
+    sandbox = root.SandboxSync.create("x", connection_config=config(**options))
+    return {
+        "create, blocking": blocking(create, CREATES),
+        "get_metrics, blocking": blocking(sandbox.get_metrics, CALLS),
+        "run, blocking": blocking(lambda: sandbox.commands.run("true"), CALLS),
+    }
+
+
+async def time_async(module: str, port: int) -> dict[str, float]:
+    """Time the async SDK."""
+    root = importlib.import_module(module)
+    config = importlib.import_module(f"{module}.config").ConnectionConfig
+    options = options_for(module, port)
+
+    async def create() -> None:
+        await (await root.Sandbox.create("x", connection_config=config(**options))).close()
+
+    async def fifty() -> None:
+        await asyncio.gather(*(sandbox.commands.run("true") for _ in range(50)))
+
+    sandbox = await root.Sandbox.create("x", connection_config=config(**options))
+    return {
+        "create, async": await awaiting(create, CREATES),
+        "get_metrics, async": await awaiting(sandbox.get_metrics, CALLS),
+        "run, async": await awaiting(lambda: sandbox.commands.run("true"), CALLS),
+        "50 runs at once, async": await awaiting(fifty, 4),
+    }
+
+
+def options_for(module: str, port: int) -> dict[str, object]:
+    """Return the configuration; the vendor's telemetry is off, as ours has none."""
+    options: dict[str, object] = {
+        "domain": f"127.0.0.1:{port}",
+        "request_timeout": timedelta(seconds=30),
+    }
+    return options | ({"disable_metrics": True} if module == "opensandbox" else {})
+
+
+def main() -> None:
+    logging.disable(logging.CRITICAL)
+    module, port = sys.argv[1], int(sys.argv[2])
+    figures = time_blocking(module, port) | asyncio.run(time_async(module, port))
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()

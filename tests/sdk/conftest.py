@@ -1,0 +1,100 @@
+"""Both colours of the SDK behind one face, against the embedded server."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import opensandbox_jupyter
+from opensandbox_jupyter import (
+    ConnectionConfig,
+    ConnectionConfigSync,
+    Sandbox,
+    SandboxManager,
+    SandboxManagerSync,
+    SandboxSync,
+)
+from opensandbox_jupyter.local import LocalServer, ensure_server
+
+
+class Awaited:
+    """A blocking object whose methods can be awaited, so that one test serves both colours."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return awaited(getattr(self._inner, name))
+
+    async def __aenter__(self) -> Awaited:
+        self._inner.__enter__()
+        return self
+
+    async def __aexit__(self, *error: Any) -> None:
+        self._inner.__exit__(*error)
+
+
+def awaited(value: Any) -> Any:
+    """Return ``value`` as the async SDK would have it."""
+    if inspect.isgenerator(value):
+        return iterate(value)
+    if inspect.isgeneratorfunction(value):
+        return lambda *args, **kwargs: iterate(value(*args, **kwargs))
+    if inspect.ismethod(value) or inspect.isfunction(value):
+        return promise(value)
+    if type(value).__module__.startswith(f"{opensandbox_jupyter.__name__}.sync"):
+        return Awaited(value)
+    return value
+
+
+def promise(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``function`` as a coroutine function."""
+
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        return awaited(function(*args, **kwargs))
+
+    return call
+
+
+async def iterate(values: Iterator[Any]) -> AsyncIterator[Any]:
+    """Return an iterator as an async one."""
+    for value in values:
+        yield value
+
+
+ASYNC = SimpleNamespace(
+    name="async", Sandbox=Sandbox, Manager=SandboxManager, Config=ConnectionConfig
+)
+BLOCKING = SimpleNamespace(
+    name="blocking",
+    Sandbox=SimpleNamespace(
+        **{name: promise(getattr(SandboxSync, name)) for name in ("create", "connect", "resume")}
+    ),
+    Manager=SimpleNamespace(create=promise(SandboxManagerSync.create)),
+    Config=ConnectionConfigSync,
+)
+
+
+@pytest.fixture(scope="session")
+def embedded() -> LocalServer:
+    """The embedded server of this test session."""
+    return ensure_server()
+
+
+@pytest.fixture(params=[ASYNC, BLOCKING], ids=lambda p: p.name)
+def sdk(request: pytest.FixtureRequest, embedded: Any) -> SimpleNamespace:
+    """One colour of the SDK, with the embedded server as its default."""
+    return request.param
+
+
+@pytest.fixture
+async def sandbox(sdk: SimpleNamespace) -> AsyncIterator[Any]:
+    """A sandbox of its own for one test."""
+    box = await sdk.Sandbox.create("base", timeout=timedelta(minutes=5))
+    yield box
+    await box.destroy()

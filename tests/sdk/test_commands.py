@@ -1,0 +1,243 @@
+"""Commands, in both colours, on the embedded server."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from opensandbox_jupyter import Sandbox, SandboxSync
+from opensandbox_jupyter.exceptions import (
+    CommandFailed,
+    InvalidArgumentException,
+    SandboxApiException,
+)
+from opensandbox_jupyter.models.execd import ExecutionHandlers, RunCommandOpts
+
+
+async def test_output_exit_code_and_id(sandbox: Any) -> None:
+    execution = await sandbox.commands.run("echo out; echo err >&2; exit 3")
+
+    assert (execution.stdout, execution.stderr) == ("out\n", "err\n")
+    assert (execution.exit_code, execution.error.value) == (3, "3")
+    assert len(execution.id) == 32
+
+
+async def test_blank_lines_and_a_missing_last_line_end_survive(sandbox: Any) -> None:
+    execution = await sandbox.commands.run("printf 'a\\n\\n\\nb'")
+
+    assert execution.stdout == "a\n\n\nb"
+    assert execution.text == "a\n\n\nb"
+
+
+async def test_a_list_runs_without_a_shell(sandbox: Any) -> None:
+    execution = await sandbox.commands.run(["printf", "%s", "$HOME; `x`"])
+
+    assert execution.stdout == "$HOME; `x`"
+
+
+async def test_options_reach_the_command(sandbox: Any) -> None:
+    opts = RunCommandOpts(working_directory="/tmp", envs={"A": "b c"})
+
+    execution = await sandbox.commands.run('pwd; echo "$A"', opts=opts)
+
+    assert execution.stdout == "/tmp\nb c\n"
+
+
+async def test_a_directory_that_is_not_there_is_named(sandbox: Any) -> None:
+    with pytest.raises(SandboxApiException, match="/no/such"):
+        await sandbox.commands.run("true", opts=RunCommandOpts(working_directory="/no/such"))
+
+
+async def test_a_time_limit_kills(sandbox: Any) -> None:
+    opts = RunCommandOpts(timeout=timedelta(seconds=0.3))
+
+    execution = await sandbox.commands.run("echo started; sleep 600", opts=opts)
+
+    assert execution.stdout == "started\n"
+    assert execution.exit_code == -1
+
+
+async def test_check_raises_with_the_last_lines(sandbox: Any) -> None:
+    with pytest.raises(CommandFailed, match="it broke") as caught:
+        await sandbox.commands.run("echo it broke >&2; exit 7", check=True)
+
+    assert (caught.value.exit_code, caught.value.tail) == (7, "it broke")
+    assert (await sandbox.commands.run("true", check=True)).exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["", "  ", []])
+async def test_an_empty_command_is_refused(sandbox: Any, command: object) -> None:
+    with pytest.raises(InvalidArgumentException, match="empty"):
+        await sandbox.commands.run(command)
+
+
+async def test_handlers_see_events_while_the_command_runs(sandbox: Any) -> None:
+    seen: list[tuple[str, object]] = []
+    gate = "/workspace/gate"
+
+    def note(kind: str) -> Any:
+        return lambda event: seen.append((kind, getattr(event, "text", None)))
+
+    handlers = ExecutionHandlers(
+        on_init=note("init"),
+        on_stdout=note("out"),
+        on_stderr=note("err"),
+        on_error=note("error"),
+        on_execution_complete=note("complete"),
+        skip_accumulation=True,
+    )
+    command = f"echo first; while [ ! -e {gate} ]; do sleep 0.01; done; echo last"
+
+    async def open_gate() -> None:
+        while ("out", "first\n") not in seen:
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(make_gate)
+
+    def make_gate() -> None:
+        with SandboxSync.connect(sandbox.id) as other:
+            other.files.write_file(gate, "")
+
+    thread = threading.Thread(target=asyncio.run, args=(open_gate(),))
+    thread.start()
+    execution = await sandbox.commands.run(command, handlers=handlers)
+    thread.join()
+
+    assert [kind for kind, _ in seen] == ["init", "out", "out", "complete"]
+    assert execution.logs.stdout == []
+    assert execution.exit_code == 0
+
+
+async def test_an_error_in_a_handler_ends_the_command(sandbox: Any) -> None:
+    def explode(_: object) -> None:
+        raise RuntimeError("boom")
+
+    with pytest.raises(RuntimeError, match="boom"):
+        await sandbox.commands.run(
+            "echo x; exec sleep 4242", handlers=ExecutionHandlers(on_stdout=explode)
+        )
+
+    assert await processes(sandbox, "sleep 4242") == ""
+
+
+async def test_async_handlers_are_awaited(sdk: SimpleNamespace, sandbox: Any) -> None:
+    seen = []
+
+    async def note(message: Any) -> None:
+        await asyncio.sleep(0)
+        seen.append(message.text)
+
+    handlers = ExecutionHandlers(on_stdout=note)
+    if sdk.name == "blocking":
+        with pytest.raises(InvalidArgumentException, match="async handler"):
+            await sandbox.commands.run("echo x", handlers=handlers)
+    else:
+        await sandbox.commands.run("echo x", handlers=handlers)
+        assert seen == ["x\n"]
+
+
+async def test_a_background_command_is_followed_by_its_cursor(sandbox: Any) -> None:
+    script = "echo one; while [ ! -e /tmp/go ]; do sleep 0.01; done; echo two; exit 5"
+    execution = await sandbox.commands.run(script, opts=RunCommandOpts(background=True))
+    assert execution.exit_code is None
+
+    logs = await sandbox.commands.get_background_command_logs(execution.id)
+    while not logs.content:
+        logs = await sandbox.commands.get_background_command_logs(execution.id)
+    status = await sandbox.commands.get_command_status(execution.id)
+    assert (logs.content, status.running, status.exit_code) == ("one\n", True, None)
+
+    await sandbox.files.write_file("/tmp/go", "")
+    while (await sandbox.commands.get_command_status(execution.id)).running:
+        await asyncio.sleep(0.02)
+    rest = await sandbox.commands.get_background_command_logs(execution.id, logs.cursor)
+    status = await sandbox.commands.get_command_status(execution.id)
+    assert (rest.content, status.exit_code) == ("two\n", 5)
+    assert status.finished_at >= status.started_at
+
+
+async def test_interrupt_ends_a_command_and_its_children(sandbox: Any) -> None:
+    started = await sandbox.commands.run(
+        "sh -c 'sleep 4343 & wait' & wait", opts=RunCommandOpts(background=True)
+    )
+    while not await processes(sandbox, "sleep 4343"):
+        await asyncio.sleep(0.02)
+
+    await sandbox.commands.interrupt(started.id)
+
+    assert await processes(sandbox, "sleep 4343") == ""
+    assert (await sandbox.commands.get_command_status(started.id)).running is False
+
+
+@pytest.mark.parametrize("call", ["interrupt", "get_command_status", "get_background_command_logs"])
+async def test_an_unknown_execution_is_said_to_be_one(sandbox: Any, call: str) -> None:
+    with pytest.raises(SandboxApiException) as caught:
+        await getattr(sandbox.commands, call)("f" * 32)
+    assert caught.value.status_code == 404
+
+    with pytest.raises(InvalidArgumentException, match="empty"):
+        await getattr(sandbox.commands, call)(" ")
+
+
+async def test_cancelling_the_wait_ends_the_command(embedded: Any) -> None:
+    async with await Sandbox.create("base") as sandbox:
+        running = asyncio.Event()
+        task = asyncio.create_task(
+            sandbox.commands.run(
+                "echo x; exec sleep 4444",
+                handlers=ExecutionHandlers(on_stdout=lambda _: running.set()),
+            )
+        )
+        await running.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+        assert await processes(sandbox, "sleep 4444") == ""
+        await sandbox.kill()
+
+
+async def test_many_at_once_keep_their_outputs_apart(embedded: Any) -> None:
+    async with await Sandbox.create("base") as sandbox:
+        runs = [sandbox.commands.run(f"echo {n}; sleep 0.1; echo {n}") for n in range(50)]
+        executions = await asyncio.gather(*runs)
+
+        assert [e.stdout for e in executions] == [f"{n}\n{n}\n" for n in range(50)]
+        await sandbox.kill()
+
+
+async def test_a_sandbox_killed_in_the_middle_ends_the_wait_with_an_error(sandbox: Any) -> None:
+    def kill(_: object) -> None:
+        threading.Thread(target=kill_now).start()
+
+    def kill_now() -> None:
+        time.sleep(0.1)
+        with SandboxSync.connect(sandbox.id) as other:
+            other.kill()
+
+    from opensandbox_jupyter.exceptions import SandboxConnectionException
+
+    with pytest.raises(SandboxConnectionException) as caught:
+        await sandbox.commands.run("echo x; sleep 600", handlers=ExecutionHandlers(on_stdout=kill))
+    assert "get_info" in caught.value.hint
+
+
+async def test_a_huge_output_arrives_whole(sandbox: Any) -> None:
+    execution = await sandbox.commands.run("seq 300000")
+
+    lines = execution.stdout.splitlines()
+    assert (len(lines), lines[0], lines[-1]) == (300000, "1", "300000")
+
+
+async def processes(sandbox: Any, command: str) -> str:
+    """Return the processes of ``command`` inside, as one text."""
+    first, rest = command[0], command[1:]
+    execution = await sandbox.commands.run(
+        f"cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -o '[{first}]{rest}' || true"
+    )
+    return str(execution.stdout)

@@ -1,0 +1,138 @@
+"""The event stream: decoded the same however the bytes are cut, and read into an execution."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+
+from opensandbox_jupyter.exceptions import SandboxApiException, SandboxConnectionException
+from opensandbox_jupyter.models.execd import Execution, OutputMessage
+from opensandbox_jupyter.wire import events
+from opensandbox_jupyter.wire.execution import ExecutionReader
+
+STREAM = [
+    {"type": "init", "text": "e1", "timestamp": 1},
+    {"type": "ping", "text": "pong", "timestamp": 2},
+    {"type": "stdout", "text": "héllo\u2028\n", "timestamp": 3},
+    {"type": "stderr", "text": "oops", "timestamp": 4},
+    {"type": "newfangled", "text": "?", "timestamp": 5},
+    {"type": "execution_complete", "execution_time": 6, "timestamp": 7},
+]
+
+
+def wire(frames: list[dict[str, object]], before: str = "", end: str = "\n\n") -> bytes:
+    return "".join(before + json.dumps(f, ensure_ascii=False) + end for f in frames).encode()
+
+
+def read(data: bytes, cuts: list[int], **options: bool) -> Execution:
+    reader = ExecutionReader(**options)
+    for start, stop in zip([0, *cuts], [*cuts, len(data)], strict=True):
+        reader.feed(data[start:stop])
+    return reader.finish()
+
+
+def fail(code: str) -> list[dict[str, object]]:
+    error = {"ename": "CommandExecError", "evalue": code, "traceback": None}
+    return [STREAM[0], {"type": "error", "error": error, "timestamp": 2}]
+
+
+@pytest.mark.parametrize(
+    ("before", "end"), [("", "\n\n"), ("", "\n"), ("data: ", "\n\n"), ("data:", "\r\n\r\n")]
+)
+def test_a_stream_reads_the_same_cut_at_any_byte(before: str, end: str) -> None:
+    data = wire(STREAM, before, end)
+    whole = read(data, [])
+
+    assert (whole.id, whole.stdout, whole.stderr) == ("e1", "héllo\u2028\n", "oops")
+    assert (whole.exit_code, whole.complete.execution_time_in_millis) == (0, 6)
+    for cut in range(len(data)):
+        assert read(data, [cut]) == whole
+
+
+def test_a_stream_reads_the_same_cut_many_times() -> None:
+    rng = random.Random(7)
+    data = wire(STREAM)
+    whole = read(data, [])
+
+    for _ in range(200):
+        assert read(data, sorted(rng.choices(range(len(data)), k=9))) == whole
+
+
+def test_a_frame_that_is_broken_costs_only_itself() -> None:
+    rng = random.Random(11)
+    for _ in range(200):
+        noise = bytes(rng.randrange(256) for _ in range(40)).replace(b"\n", b"")
+        data = wire(STREAM[:3]) + noise + b"\n\n" + wire(STREAM[3:])
+
+        assert read(data, []).stderr == "oops"
+
+
+def test_bytes_that_are_not_utf8_become_marks() -> None:
+    data = wire(STREAM[:1]) + b'{"type":"stdout","text":"a\xffb"}\n\n' + wire(STREAM[-1:])
+
+    assert read(data, []).stdout == "a\N{REPLACEMENT CHARACTER}b"
+
+
+@pytest.mark.parametrize(("value", "code"), [("3", 3), ("-1", -1), ("no such file", None)])
+def test_an_error_gives_the_exit_code_if_it_is_a_number(value: str, code: int | None) -> None:
+    execution = read(wire(fail(value)), [])
+
+    assert execution.exit_code == code
+    assert (execution.error.value, execution.error.traceback) == (value, [])
+
+
+def test_background_and_code_have_no_exit_code() -> None:
+    assert read(wire(STREAM), [], has_exit_code=False).exit_code is None
+
+
+def test_output_that_is_not_kept_is_still_told() -> None:
+    reader = ExecutionReader(keep_output=False)
+
+    told = reader.feed(wire(STREAM))
+
+    assert [n.text for n in told if isinstance(n, OutputMessage)] == ["héllo\u2028\n", "oops"]
+    assert reader.finish().logs.stdout == []
+
+
+def test_a_cut_stream_is_an_error_and_no_success() -> None:
+    with pytest.raises(SandboxConnectionException, match="before the command ended"):
+        read(wire(STREAM[:-1]), [])
+
+
+def test_a_last_frame_needs_no_blank_line() -> None:
+    assert read(wire(STREAM).rstrip(b"\n"), []).exit_code == 0
+
+
+def test_an_error_object_of_the_server_in_the_stream_is_raised() -> None:
+    with pytest.raises(SandboxApiException, match="session is busy") as caught:
+        read(wire([STREAM[0], {"code": "RUNTIME_ERROR", "message": "session is busy"}]), [])
+
+    assert caught.value.error.code == "RUNTIME_ERROR"
+
+
+def test_a_frame_beyond_all_bounds_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "MAX_FRAME", 1000)
+    reader = ExecutionReader()
+
+    with pytest.raises(SandboxConnectionException, match="longer than"):
+        for _ in range(20):
+            reader.feed(b"x" * 100)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "text"),
+    [
+        ([], ""),
+        (["a\n", "b\n"], "a\nb\n"),
+        (["a", "b"], "a\nb"),
+        (["a", "\n", "b"], "a\nb"),
+        (["one"], "one"),
+    ],
+)
+def test_stdout_joins_pieces_of_newer_and_of_older_daemons(pieces: list[str], text: str) -> None:
+    execution = Execution()
+    execution.logs.stdout = [OutputMessage(piece) for piece in pieces]
+
+    assert execution.stdout == text
