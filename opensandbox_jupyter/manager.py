@@ -48,7 +48,7 @@ class SandboxManager:
 
     async def list_sandbox_infos(self, filter: SandboxFilter | None = None) -> PagedSandboxInfos:
         """Return one page of the sandboxes that match; all of them without a filter."""
-        operation = self._connection.protocol.list(
+        operation = self._connection.protocol.list_sandboxes(
             self._connection.server, filter or SandboxFilter()
         )
         return await self._connection.transport.run(operation)

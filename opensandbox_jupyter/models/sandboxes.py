@@ -94,7 +94,7 @@ class SandboxImageSpec(LifecycleRequest):
     ) -> None:
         if image is not None:
             data["image"] = image
-        super().__init__(auth=auth, **data)
+        super().__init__(**data, **({"auth": auth} if auth is not None else {}))
 
 
 class PlatformSpec(LifecycleRequest):

@@ -51,7 +51,7 @@ class SandboxManagerSync:
 
     def list_sandbox_infos(self, filter: SandboxFilter | None = None) -> PagedSandboxInfos:
         """Return one page of the sandboxes that match; all of them without a filter."""
-        operation = self._connection.protocol.list(
+        operation = self._connection.protocol.list_sandboxes(
             self._connection.server, filter or SandboxFilter()
         )
         return self._connection.transport.run(operation)

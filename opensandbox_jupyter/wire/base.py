@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import IO, Any, TypeVar
+from io import IOBase
+from typing import Any, TypeVar
 
 __all__ = ["Call", "Effect", "Operation", "Origin", "Part", "Probe", "Reply", "Sleep"]
 
@@ -30,9 +31,8 @@ class Part:
 
     name: str
     filename: str
-    content: bytes | IO[Any]
+    content: bytes | IOBase
     content_type: str
-    encoding: str = "utf-8"
 
 
 @dataclass(frozen=True, slots=True)

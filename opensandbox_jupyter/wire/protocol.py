@@ -57,7 +57,7 @@ class Protocol:
         """Get one sandbox."""
         self._lacks("getting a sandbox")
 
-    def list(self, server: Origin, which: SandboxFilter) -> Operation[PagedSandboxInfos]:
+    def list_sandboxes(self, server: Origin, which: SandboxFilter) -> Operation[PagedSandboxInfos]:
         """List sandboxes, a page at a time."""
         self._lacks("listing sandboxes")
 

@@ -107,8 +107,6 @@ class Files(Protocol):
 
 def _parts(entries: Sequence[WriteEntry]) -> Iterator[Part]:
     for entry in entries:
-        if entry.data is None:
-            raise InvalidArgumentException(f"{entry.path}: there is no data to write.")
         metadata = {
             "path": entry.path,
             "owner": entry.owner,
@@ -125,9 +123,11 @@ def _parts(entries: Sequence[WriteEntry]) -> Iterator[Part]:
         yield Part("file", name, _content(entry), kind)
 
 
-def _content(entry: WriteEntry) -> bytes | IOBase:
+def _content(entry: WriteEntry) -> IOBase:
     """Return what to send. Bytes are wrapped as a file, so that they go out in pieces."""
     data = entry.data
+    if data is None:
+        raise InvalidArgumentException(f"{entry.path}: there is no data to write.")
     try:
         if isinstance(data, str):
             return BytesIO(data.encode(entry.encoding))
@@ -137,7 +137,7 @@ def _content(entry: WriteEntry) -> bytes | IOBase:
         raise InvalidArgumentException(
             f"{entry.path}: the text cannot be written as {entry.encoding}: {cause}", cause=cause
         ) from cause
-    return BytesIO(data) if isinstance(data, bytes) else data  # type: ignore[return-value]
+    return BytesIO(data) if isinstance(data, bytes) else data
 
 
 def _permission(entry: SetPermissionEntry) -> dict[str, Any]:

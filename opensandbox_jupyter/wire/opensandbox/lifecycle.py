@@ -44,7 +44,7 @@ class Lifecycle(Protocol):
         call = Call("get_sandbox", server, "GET", _sandbox(sandbox_id))
         return read_model(call, (yield call), SandboxInfo)
 
-    def list(self, server: Origin, which: SandboxFilter) -> Operation[PagedSandboxInfos]:
+    def list_sandboxes(self, server: Origin, which: SandboxFilter) -> Operation[PagedSandboxInfos]:
         """GET /sandboxes; the metadata filter is a query string inside the query string."""
         query = [("state", state) for state in which.states or ()]
         if which.metadata:
