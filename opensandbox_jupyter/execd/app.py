@@ -1,0 +1,73 @@
+"""The daemon's routes, and the guard before all of them."""
+
+from __future__ import annotations
+
+import hmac
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from opensandbox_jupyter.constants import EXECD_TOKEN_HEADER
+from opensandbox_jupyter.execd import commands, directories, files, metrics, uploads
+from opensandbox_jupyter.execd.errors import HANDLERS, error_response
+from opensandbox_jupyter.execd.executions import Book
+from opensandbox_jupyter.execd.proxy import Proxy
+from opensandbox_jupyter.execd.settings import Settings
+
+__all__ = ["make_app"]
+
+_TOKEN = EXECD_TOKEN_HEADER.lower().encode()
+_MOST_HEADERS = 100
+
+
+class Guard:
+    """Lets a request pass that carries the token and does not come from a page in a browser."""
+
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self._app = app
+        self._token = token.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it."""
+        refusal = self._refusal(scope) if scope["type"] == "http" else None
+        await (refusal or self._app)(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        if len(headers) > _MOST_HEADERS:
+            return error_response(431, "INVALID_REQUEST_BODY", "There are too many headers.")
+        given = [value for name, value in headers if name == _TOKEN]
+        if len(given) != 1 or not hmac.compare_digest(given[0], self._token):
+            message = f"The header {EXECD_TOKEN_HEADER} does not carry this sandbox's token."
+            return error_response(401, "UNAUTHORIZED", message, error=message)
+        if any(name == b"origin" for name, _ in headers):
+            return error_response(403, "FORBIDDEN", "Requests of web pages are not answered.")
+        return None
+
+
+async def _ping(_: Request) -> Response:
+    return Response()
+
+
+def make_app(settings: Settings, book: Book) -> ASGIApp:
+    """Return the ASGI application of the daemon."""
+    routes = [
+        Route("/ping", _ping),
+        Route("/command", commands.run, methods=["POST"]),
+        Route("/command", commands.interrupt, methods=["DELETE"]),
+        Route("/command/status/{id}", commands.status),
+        Route("/command/{id}/logs", commands.logs),
+        *files.ROUTES,
+        *directories.ROUTES,
+        *uploads.ROUTES,
+        *metrics.ROUTES,
+        Route("/proxy/{rest:path}", Proxy()),
+    ]
+    app = Starlette(routes=routes, exception_handlers=HANDLERS)
+    app.router.redirect_slashes = False
+    app.state.settings = settings
+    app.state.book = book
+    return Guard(app, settings.token)

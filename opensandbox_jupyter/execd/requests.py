@@ -1,0 +1,86 @@
+"""Reading a request: its JSON body, bounded and typed, and its paths."""
+
+from __future__ import annotations
+
+import os
+from typing import TypeVar
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+
+from opensandbox_jupyter.execd.environment import expand
+from opensandbox_jupyter.execd.errors import Refusal, bad_request
+from opensandbox_jupyter.execd.settings import Settings
+
+__all__ = ["JSON_LIMIT", "absolute", "integer", "paths_of", "read_json", "settings_of"]
+
+T = TypeVar("T")
+
+JSON_LIMIT = 16 * 1024 * 1024
+
+
+async def read_json(request: Request, kind: type[T]) -> T:
+    """Return the body as a ``kind``.
+
+    Raises:
+        Refusal: 413 when it is too large, 400 when it is not such a thing.
+    """
+    body = bytearray()
+    try:
+        async for piece in request.stream():
+            body += piece
+            if len(body) > JSON_LIMIT:
+                raise Refusal(413, "PAYLOAD_TOO_LARGE", f"The body is over {JSON_LIMIT} bytes.")
+    except ClientDisconnect:
+        raise bad_request("The body was cut off.") from None
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as exc:
+        raise bad_request(f"The body cannot be used: {exc}") from None
+
+
+def settings_of(request: Request) -> Settings:
+    """Return the settings of this daemon."""
+    settings = request.app.state.settings
+    assert isinstance(settings, Settings)
+    return settings
+
+
+def absolute(request: Request, path: str) -> str:
+    """Return ``path`` with ``~`` and variables expanded, from the sandbox's working directory.
+
+    Raises:
+        Refusal: 400 when it is empty or cannot be a path.
+    """
+    settings = settings_of(request)
+    if not path or "\0" in path:
+        raise bad_request("A path must not be empty or hold a NUL character.")
+    full = os.path.join(settings.cwd, expand(path, settings.env))
+    try:
+        os.fsencode(full)
+    except UnicodeEncodeError:
+        raise bad_request("A path must be text.") from None
+    return os.path.normpath(full) if full.strip("/") else "/"
+
+
+def paths_of(request: Request) -> dict[str, str]:
+    """Return the ``path`` parameters, each with what it stands for."""
+    return {path: absolute(request, path) for path in request.query_params.getlist("path")}
+
+
+def integer(request: Request, name: str, least: int) -> int | None:
+    """Return a parameter that is a whole number of at least ``least``, or ``None``.
+
+    Raises:
+        Refusal: 400 for anything else.
+    """
+    text = request.query_params.get(name)
+    if text is None:
+        return None
+    try:
+        value = int(text[:20])
+    except ValueError:
+        value = least - 1
+    if value < least:
+        raise bad_request(f"{name} must be a whole number of at least {least}.")
+    return value

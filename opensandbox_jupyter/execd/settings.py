@@ -1,0 +1,51 @@
+"""What the lifecycle server tells execd: one JSON document, read from an inherited descriptor."""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = ["Settings", "read_settings"]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The document.
+
+    Attributes:
+        sandbox_id: the sandbox's id, for messages.
+        token: the secret that every request must carry.
+        listen_fd: a listening unix stream socket, made by the server.
+        cwd: the directory in which commands start and from which relative paths are resolved.
+        env: the whole base environment of commands.
+        env_file: a file of ``KEY=VALUE`` lines, read again before every command; may be missing.
+        cpu_count: the processors that the sandbox may use.
+        memory_bytes: the memory that it may use; ``None`` for the machine's.
+        entrypoint: a process to start beside execd.
+        state_dir: where logs of background commands go; ``None`` for a new private directory.
+    """
+
+    sandbox_id: str
+    token: str
+    listen_fd: int
+    cwd: str
+    env: dict[str, str]
+    cpu_count: float
+    env_file: str | None = None
+    memory_bytes: int | None = None
+    entrypoint: list[str] | None = None
+    state_dir: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Settings(sandbox_id={self.sandbox_id!r})"
+
+
+def read_settings(fd: int) -> Settings:
+    """Read the document from ``fd`` to its end and close it.
+
+    Raises:
+        msgspec.ValidationError: when it is not such a document, or has no token.
+    """
+    with open(fd, "rb") as file:
+        settings = msgspec.json.decode(file.read(), type=Settings)
+    if not settings.token:
+        raise msgspec.ValidationError("Expected a token that is not empty")
+    return settings

@@ -1,0 +1,164 @@
+"""The answer to a foreground command: its events, as they happen, as fast as the client reads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from starlette.types import Message, Receive, Scope, Send
+
+from opensandbox_jupyter.execd import events
+from opensandbox_jupyter.execd.events import Encoder
+from opensandbox_jupyter.execd.executions import Execution
+
+__all__ = ["STREAM_HEADERS", "CommandStream", "Output"]
+
+STREAM_HEADERS = [
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+_PING_EVERY = 3.0
+_HOLD_LINE = 0.02
+_HOLD_CHUNK = 0.005
+_AHEAD = 1024 * 1024
+_SLICE = 64 * 1024
+
+
+class Output:
+    """What a command has written and the stream has not sent yet; bounded by pausing the pipes."""
+
+    def __init__(self, execution: Execution) -> None:
+        self._execution = execution
+        self._blocks: list[tuple[str, bytes]] = []
+        self._size = 0
+        self._loop = asyncio.get_running_loop()
+        self._waiter: asyncio.Future[None] | None = None
+        execution.on_change = self.wake
+
+    def feed_stdout(self, data: bytes) -> None:
+        """Take a block of standard output."""
+        self._feed("stdout", data)
+
+    def feed_stderr(self, data: bytes) -> None:
+        """Take a block of standard error."""
+        self._feed("stderr", data)
+
+    def _feed(self, stream: str, data: bytes) -> None:
+        self._blocks.append((stream, data))
+        self._size += len(data)
+        if self._size >= _AHEAD:
+            self._execution.pause()
+        self.wake()
+
+    def take(self) -> list[tuple[str, bytes]]:
+        """Return the blocks so far and make room for more."""
+        blocks, self._blocks, self._size = self._blocks, [], 0
+        self._execution.resume()
+        return blocks
+
+    def wake(self) -> None:
+        """Let :meth:`wait` return."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def wait(self, until: float) -> None:
+        """Return when something has happened, or at ``until`` of the loop's clock."""
+        if self._blocks:
+            return
+        self._waiter = self._loop.create_future()
+        timer = self._loop.call_at(until, self.wake)
+        try:
+            await self._waiter
+        finally:
+            timer.cancel()
+            self._waiter = None
+
+
+class CommandStream:
+    """An ASGI answer that sends the events of one execution. The client may leave at any time.
+
+    Args:
+        execution: started, or failed to start.
+        output: where its pipes are read into.
+        lines: one event a line, or else events of many lines.
+    """
+
+    def __init__(self, execution: Execution, output: Output, *, lines: bool) -> None:
+        self._execution, self._output = execution, output
+        self._hold = _HOLD_LINE if lines else _HOLD_CHUNK
+        self._lines = lines
+        self._encoders = {name: Encoder(name, lines=lines) for name in ("stdout", "stderr")}
+        self._due: float | None = None
+        self._sent = 0.0
+        self._gone = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the stream."""
+        watcher = asyncio.ensure_future(self._watch(receive))
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": STREAM_HEADERS})
+            await send(_body(events.init(self._execution.id) + events.ping()))
+            async for piece in self._events():
+                await send(_body(piece))
+            await send(_body(self._last(), more=False))
+        finally:
+            watcher.cancel()
+            self._execution.discard()
+
+    async def _watch(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self._gone = True
+        self._output.wake()
+
+    async def _events(self) -> AsyncIterator[bytes]:
+        loop = asyncio.get_running_loop()
+        ping_at = loop.time() + _PING_EVERY
+        while not self._gone:
+            ended = self._execution.drained
+            for stream, data in self._output.take():
+                encoder = self._encoders[stream]
+                for at in range(0, len(data), _SLICE):
+                    if piece := encoder.feed(data[at : at + _SLICE]):
+                        self._sent = loop.time()
+                        yield piece
+                        if self._gone:
+                            return
+            now = loop.time()
+            if piece := self._late(now, final=ended):
+                yield piece
+            if ended:
+                return
+            if now >= ping_at:
+                yield events.ping()
+                ping_at = now + _PING_EVERY
+            await self._output.wait(min(ping_at, self._due or ping_at))
+
+    def _late(self, now: float, *, final: bool) -> bytes:
+        """Return the events of text that was held long enough, and remember when to look again."""
+        if final:
+            return b"".join(encoder.flush(final=True) for encoder in self._encoders.values())
+        if not any(encoder.held for encoder in self._encoders.values()):
+            self._due = None
+            return b""
+        if self._due is None:
+            self._due = (now if self._lines else self._sent) + self._hold
+        if now < self._due:
+            return b""
+        self._due, self._sent = None, now
+        return b"".join(encoder.flush() for encoder in self._encoders.values())
+
+    def _last(self) -> bytes:
+        """Return the one event that ends the stream."""
+        execution = self._execution
+        if execution.process is None:
+            return events.failed(execution.error or "", [])
+        if execution.exit_code:
+            return events.failed(str(execution.exit_code), [execution.error or ""])
+        return events.complete(execution.milliseconds)
+
+
+def _body(data: bytes, *, more: bool = True) -> Message:
+    return {"type": "http.response.body", "body": data, "more_body": more}

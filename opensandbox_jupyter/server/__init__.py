@@ -1,0 +1,1 @@
+"""The lifecycle server of the embedded OpenSandbox: one per user, on loopback."""

@@ -1,0 +1,197 @@
+"""The ASGI program: who may ask, how much, and in which form errors are answered."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import secrets
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from opensandbox_jupyter.constants import API_KEY_HEADER, REQUEST_ID_HEADER
+from opensandbox_jupyter.server.errors import Refusal
+from opensandbox_jupyter.server.lifecycle import json_response
+
+__all__ = ["Policy", "make_app"]
+
+_LOG = logging.getLogger(__name__)
+_MOST_BODY = 1 << 20
+_MOST_HEADERS = 100
+_OPEN_PATHS = frozenset({"/health", "/version"})
+_FOREIGN_SITES = frozenset({"cross-site", "same-site"})
+
+
+@dataclass
+class Policy:
+    """Whom the server answers."""
+
+    api_key: str = field(repr=False)
+    port: int = 0
+    """The bound port; known once the server listens."""
+    host: str = "127.0.0.1"
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """Every ``Host`` that a request may name."""
+        bound = f"[{self.host}]" if ":" in self.host else self.host
+        names = {"127.0.0.1", "localhost", "[::1]", bound}
+        return frozenset(f"{name}:{self.port}" for name in names)
+
+
+def make_app(routes: list[BaseRoute], policy: Policy, touched: Callable[[], None]) -> ASGIApp:
+    """Return the program. ``touched`` is called for every request that was let in."""
+    inner = Starlette(
+        routes=routes,
+        exception_handlers={
+            Refusal: _answer_refusal,
+            HTTPException: _answer_http_error,
+            sqlite3.Error: _answer_full_disk,
+            OSError: _answer_full_disk,
+        },
+    )
+    inner.router.redirect_slashes = False
+    return _Gate(inner, policy, touched)
+
+
+class _Gate:
+    """Stands before every route, known or not."""
+
+    def __init__(self, app: ASGIApp, policy: Policy, touched: Callable[[], None]) -> None:
+        self._app = app
+        self._policy = policy
+        self._touched = touched
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = _Headers(scope["headers"])
+        request_id = _request_id(headers)
+        started = False
+
+        async def named_send(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"].append(
+                    (REQUEST_ID_HEADER.lower().encode(), request_id.encode("ascii"))
+                )
+            await send(message)
+
+        try:
+            self._check(scope, headers)
+            self._touched()
+            await self._app(scope, _bounded(receive), named_send)
+        except Refusal as refusal:
+            if not started:
+                await _answer(refusal)(scope, receive, named_send)
+        except Exception:
+            _LOG.exception("request %s failed", request_id)
+            if not started:
+                unknown = Refusal(500, "GENERAL::UNKNOWN_ERROR", "An unexpected error occurred.")
+                await _answer(unknown)(scope, receive, named_send)
+
+    def _check(self, scope: Scope, headers: _Headers) -> None:
+        if len(headers.pairs) > _MOST_HEADERS:
+            raise Refusal(431, "SANDBOX::INVALID_PARAMETER", "The request has too many headers.")
+        hosts = headers.all(b"host")
+        is_relative = scope["raw_path"].startswith(b"/")
+        if len(hosts) != 1 or hosts[0].lower() not in self._policy.hosts or not is_relative:
+            raise Refusal(421, "SANDBOX::INVALID_PARAMETER", "This server has another name.")
+        own = {f"http://{host}" for host in self._policy.hosts}
+        foreign = [origin for origin in headers.all(b"origin") if origin not in own]
+        if foreign or _FOREIGN_SITES & set(headers.all(b"sec-fetch-site")):
+            raise Refusal(403, "SANDBOX::INVALID_PARAMETER", "Other web pages may not ask here.")
+        if scope["path"] not in _OPEN_PATHS:
+            self._check_key(headers.raw(API_KEY_HEADER.lower().encode()))
+        length = headers.all(b"content-length")
+        if length and length[0].isdigit() and int(length[0][:12]) > _MOST_BODY:
+            raise _too_large()
+
+    def _check_key(self, given: list[bytes]) -> None:
+        if not given:
+            raise Refusal(
+                401, "MISSING_API_KEY", f"The header {API_KEY_HEADER} with the API key is missing."
+            )
+        if len(given) > 1 or not hmac.compare_digest(given[0], self._policy.api_key.encode()):
+            raise Refusal(401, "INVALID_API_KEY", "The API key is not this server's.")
+
+
+class _Headers:
+    def __init__(self, pairs: list[tuple[bytes, bytes]]) -> None:
+        self.pairs = pairs
+
+    def raw(self, name: bytes) -> list[bytes]:
+        return [value for key, value in self.pairs if key == name]
+
+    def all(self, name: bytes) -> list[str]:
+        return [value.decode("latin-1") for value in self.raw(name)]
+
+
+def _request_id(headers: _Headers) -> str:
+    given = "".join(headers.all(REQUEST_ID_HEADER.lower().encode())[:1]).strip()
+    if given and len(given) <= 128 and given.isascii() and given.isprintable():
+        return given
+    return secrets.token_hex(16)
+
+
+def _bounded(receive: Receive) -> Receive:
+    """Count the body while it is read."""
+    size = 0
+
+    async def bounded() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > _MOST_BODY:
+            raise _too_large()
+        return message
+
+    return bounded
+
+
+def _too_large() -> Refusal:
+    return Refusal(413, "SANDBOX::INVALID_PARAMETER", "The request is larger than 1 MiB.")
+
+
+def _answer(refusal: Refusal, headers: Mapping[str, str] | None = None) -> Response:
+    body = {"code": refusal.code, "message": refusal.message}
+    response = json_response(body, refusal.status, headers=dict(headers or {}))
+    if refusal.status in {408, 413, 431}:
+        response.headers["connection"] = "close"
+    return response
+
+
+async def _answer_refusal(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Refusal)
+    return _answer(error)
+
+
+async def _answer_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    words = {
+        404: f"There is no {request.url.path} here.",
+        405: f"{request.url.path} does not take {request.method}.",
+    }
+    message = words.get(error.status_code) or HTTPStatus(error.status_code).phrase
+    code = "SANDBOX::API_NOT_SUPPORTED" if error.status_code in words else "SANDBOX::UNKNOWN_ERROR"
+    return _answer(Refusal(error.status_code, code, message), error.headers)
+
+
+async def _answer_full_disk(_: Request, error: Exception) -> Response:
+    """A disk without room is its own answer; everything else is not expected."""
+    text = str(error).lower()
+    if "no space" in text or "disk is full" in text or "quota" in text:
+        return _answer(
+            Refusal(507, "SANDBOX::INTERNAL_ERROR", "The server's disk has no room left.")
+        )
+    raise error

@@ -1,0 +1,70 @@
+"""What a person should know about this host before trusting sandboxes on it."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from dataclasses import dataclass
+
+from opensandbox_jupyter.server import cgroups, probe
+from opensandbox_jupyter.server.identity import is_host_root
+
+__all__ = ["Finding", "examine"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check: ``is_well`` is ``None`` where things work with less than the whole promise."""
+
+    subject: str
+    is_well: bool | None
+    text: str
+
+
+def examine() -> list[Finding]:
+    """Check this host, a real sandbox included. Blocks for a moment."""
+    return [_system(), _programs(), _isolation(), _user(), _limits()]
+
+
+def _system() -> Finding:
+    text = f"Linux {platform.release()} on {platform.machine()}, Python {platform.python_version()}"
+    is_well = sys.platform == "linux" and platform.machine() in {"x86_64", "aarch64"}
+    return Finding("system", is_well, text)
+
+
+def _programs() -> Finding:
+    tools = probe.find_tools()
+    if isinstance(tools, str):
+        return Finding("bubblewrap", False, tools)
+    text = f"version {tools.version} at {tools.bwrap}"
+    if not tools.can_forbid_userns:
+        return Finding("bubblewrap", None, f"{text}; 0.8 or newer also forbids user namespaces")
+    return Finding("bubblewrap", True, text)
+
+
+def _isolation() -> Finding:
+    reason = probe.why_not()
+    if reason is not None:
+        return Finding("isolation", False, reason)
+    return Finding("isolation", True, "a sandbox with namespaces of its own could be started")
+
+
+def _user() -> Finding:
+    if is_host_root():
+        return Finding("user", True, "root; every sandbox gets an ordinary user id of its own")
+    return Finding("user", True, "an ordinary user; sandboxes run as that user, in own namespaces")
+
+
+def _limits() -> Finding:
+    found = cgroups.detect()
+    able = [name for name in ("cpu", "memory", "pids", "freezer") if found and found.can(name)]
+    missing = [name for name in ("cpu", "memory", "pids", "freezer") if name not in able]
+    if not missing:
+        return Finding("limits", True, "cpu, memory and processes are limited for each sandbox")
+    return Finding(
+        "limits",
+        None,
+        f"no control group for {', '.join(missing)}: memory and processes are limited one process"
+        " at a time, and cpu not at all; start the server in a delegated group, for example with"
+        " `systemd-run --user --scope -p Delegate=yes opensandbox-jupyter serve`",
+    )

@@ -1,0 +1,32 @@
+"""What the server refuses, and how it says so."""
+
+from __future__ import annotations
+
+__all__ = ["Refusal", "not_found", "unavailable", "unsupported"]
+
+
+class Refusal(Exception):
+    """An answer that is not the documented success: an HTTP status, a code and one sentence."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+
+
+def not_found(sandbox_id: str) -> Refusal:
+    """Return the refusal for a sandbox that is not there (any more)."""
+    return Refusal(404, "DOCKER::SANDBOX_NOT_FOUND", f"There is no sandbox {sandbox_id!r}.")
+
+
+def unsupported(what: str) -> Refusal:
+    """Return the refusal for something that the embedded server does not do."""
+    return Refusal(
+        501, "SANDBOX::API_NOT_SUPPORTED", f"The embedded server does not support {what}."
+    )
+
+
+def unavailable(message: str) -> Refusal:
+    """Return the refusal for a host that cannot isolate a sandbox."""
+    return Refusal(503, "DOCKER::INITIALIZATION_ERROR", message)

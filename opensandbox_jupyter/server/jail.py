@@ -1,0 +1,168 @@
+"""The walls of a sandbox, as arguments for bubblewrap. Nothing here touches the machine.
+
+A sandbox of an ordinary user is one bubblewrap. Root's has a second one around it: that one
+gathers everything the sandbox may see below ``/src``, where an ordinary uid can reach it, then
+becomes that uid and starts the inner one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import chain
+
+__all__ = [
+    "SPECIAL_PROC",
+    "Bind",
+    "Descriptors",
+    "Jail",
+    "Programs",
+    "confined_command",
+    "inner_options",
+    "outer_options",
+]
+
+_READ_ONLY_PROC = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs")
+_HIDDEN_PROC = (
+    "/proc/kcore", "/proc/keys", "/proc/kmsg", "/proc/latency_stats", "/proc/sched_debug",
+    "/proc/timer_list",
+)  # fmt: skip
+SPECIAL_PROC = frozenset(_READ_ONLY_PROC + _HIDDEN_PROC)
+"""Files of ``/proc`` that are covered where the kernel has them."""
+
+_PLACES = "/src"
+
+
+@dataclass(frozen=True)
+class Bind:
+    """A host path and where the sandbox sees it, read-only."""
+
+    source: str
+    target: str
+
+
+@dataclass(frozen=True)
+class Programs:
+    """The host's own programs: directories, and links such as ``/bin``."""
+
+    binds: tuple[Bind, ...]
+    links: tuple[Bind, ...]
+
+    def options(self) -> list[str]:
+        """Return bubblewrap's options that put them at their usual places."""
+        links = chain.from_iterable(("--symlink", b.source, b.target) for b in self.links)
+        return [*_binds(self.binds), *links]
+
+
+@dataclass(frozen=True)
+class Descriptors:
+    """Numbers of the inherited descriptors that bubblewrap itself uses."""
+
+    seccomp: int
+    status: int
+    block: int
+
+
+@dataclass(frozen=True)
+class Jail:
+    """One sandbox's walls."""
+
+    root: str
+    """The private layer, which becomes ``/``."""
+    hostname: str
+    supplies: tuple[Bind, ...]
+    library: str
+    """A directory of its own for binds that must not lie in the private layer."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    existing_proc: frozenset[str] = SPECIAL_PROC
+    """Which special files of ``/proc`` this kernel has."""
+    can_forbid_userns: bool = True
+    can_size_tmpfs: bool = True
+    shm_bytes: int = 64 << 20
+
+    @property
+    def mount_points(self) -> list[str]:
+        """Every path of the private layer on which something is mounted."""
+        below = f"{self.library}/"
+        targets = [bind.target for bind in self.supplies if not bind.target.startswith(below)]
+        return ["/dev", "/proc", self.library, *targets]
+
+
+def inner_options(jail: Jail, descriptors: Descriptors) -> list[str]:
+    """Return bubblewrap's options for the sandbox itself."""
+    return [
+        *("--unshare-user", "--unshare-all", "--new-session", "--die-with-parent"),
+        *(("--disable-userns",) if jail.can_forbid_userns else ()),
+        *("--cap-drop", "ALL", "--uid", "0", "--gid", "0", "--hostname", jail.hostname),
+        *("--seccomp", str(descriptors.seccomp)),
+        *("--json-status-fd", str(descriptors.status), "--block-fd", str(descriptors.block)),
+        *("--bind", jail.root, "/"),
+        *_system_options(jail),
+        *("--perms", "0755", "--tmpfs", jail.library),
+        *_binds(bind for bind in jail.supplies if bind.target.startswith(f"{jail.library}/")),
+        *("--remount-ro", jail.library),
+        *_proc_options(jail),
+        *_dev_options(jail),
+        *chain.from_iterable(("--setenv", key, value) for key, value in jail.environment.items()),
+        *("--chdir", "/"),
+    ]
+
+
+def outer_options(jail: Jail, programs: Programs) -> tuple[list[str], Jail]:
+    """Return the options of the bubblewrap around root's sandbox, and the jail as seen there.
+
+    Args:
+        jail: the sandbox's walls, with paths of the host.
+        programs: what the inner bubblewrap itself needs to run, at its usual place.
+    """
+    places = {bind.source: f"{_PLACES}/{n}" for n, bind in enumerate(jail.supplies)}
+    inside = replace(
+        jail,
+        root=f"{_PLACES}/root",
+        supplies=tuple(Bind(places[bind.source], bind.target) for bind in jail.supplies),
+    )
+    options = [
+        "--die-with-parent",
+        *programs.options(),
+        *("--bind", "/proc", "/proc", "--dev-bind", "/dev", "/dev"),
+        *("--perms", "0755", "--dir", "/tmp", "--perms", "0755", "--dir", _PLACES),  # noqa: S108
+        *_binds(Bind(source, place) for source, place in places.items()),
+        *("--bind", jail.root, inside.root),
+        *("--chdir", "/"),
+    ]
+    return options, inside
+
+
+def confined_command(bwrap: str, setpriv: str, uid: int, options: int) -> tuple[str, ...]:
+    """Return the command that becomes ``uid`` for good and then starts the inner bubblewrap."""
+    number = str(uid)
+    return (
+        *(setpriv, "--reuid", number, "--regid", number, "--clear-groups"),
+        *("--inh-caps=-all", "--no-new-privs", "--"),
+        *(bwrap, "--args", str(options), "--"),
+    )
+
+
+def _system_options(jail: Jail) -> list[str]:
+    return _binds(b for b in jail.supplies if not b.target.startswith(f"{jail.library}/"))
+
+
+def _binds(binds: Iterable[Bind]) -> list[str]:
+    return list(chain.from_iterable(("--ro-bind", b.source, b.target) for b in binds))
+
+
+def _proc_options(jail: Jail) -> list[str]:
+    options = ["--proc", "/proc"]
+    for path in _READ_ONLY_PROC:
+        if path in jail.existing_proc:
+            options += ["--ro-bind", path, path]
+    for path in _HIDDEN_PROC:
+        if path in jail.existing_proc:
+            options += ["--ro-bind", "/dev/null", path]
+    return options
+
+
+def _dev_options(jail: Jail) -> list[str]:
+    size = ("--size", str(jail.shm_bytes)) if jail.can_size_tmpfs else ()
+    shared = ("--perms", "1777", *size, "--tmpfs", "/dev/shm")  # noqa: S108
+    return ["--dev", "/dev", *shared, "--remount-ro", "/dev"]

@@ -1,0 +1,206 @@
+"""Runs the server: its lock, its records, its socket, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import ipaddress
+import logging
+import os
+import resource
+import secrets
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import uvicorn
+
+from opensandbox_jupyter import __version__
+from opensandbox_jupyter.exceptions import IsolationUnavailableException, LocalServerException
+from opensandbox_jupyter.runtime_file import Places, RuntimeFile, private_directory, proof
+from opensandbox_jupyter.server import probe
+from opensandbox_jupyter.server.app import Policy, make_app
+from opensandbox_jupyter.server.heads import HEAD_BYTES, HeadGuard
+from opensandbox_jupyter.server.lifecycle import routes
+from opensandbox_jupyter.server.records import Records
+from opensandbox_jupyter.server.sandboxes import Sandboxes
+from opensandbox_jupyter.server.workshop import Workshop
+
+__all__ = ["Options", "serve"]
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to serve. ``idle_seconds`` is how long a server without sandboxes stays, or ``None``."""
+
+    places: Places
+    host: str = "127.0.0.1"
+    port: int = 0
+    api_key: str | None = field(default=None, repr=False)
+    idle_seconds: float | None = None
+    must_isolate: bool = False
+    """Refuse to start where no sandbox could be isolated."""
+
+
+def serve(options: Options) -> None:
+    """Serve until told to stop, or until idle for long enough. Blocks.
+
+    Raises:
+        LocalServerException: it cannot be started.
+        IsolationUnavailableException: this host cannot isolate a sandbox.
+    """
+    if not _is_loopback(options.host):
+        raise LocalServerException(
+            f"The server only listens on loopback, not on {options.host}.",
+            hint="Use --host 127.0.0.1, and an SSH tunnel to reach it from elsewhere.",
+        )
+    if options.must_isolate:
+        reason = probe.why_not()
+        if reason is not None:
+            raise IsolationUnavailableException(
+                reason, hint="`opensandbox-jupyter doctor` checks this host again."
+            )
+    _raise_descriptor_limit()
+    private_directory(options.places.run)
+    private_directory(options.places.data)
+    with _lock(options.places.run / "server.lock"), _lock(options.places.data / "server.lock"):
+        asyncio.run(_Serving(options).run())
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handlers, which end the process before it has cleaned up."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def end(self) -> None:
+        self.should_exit = True
+
+
+class _Serving:
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._nonce = secrets.token_hex(16)
+        self._policy = Policy(options.api_key or secrets.token_urlsafe(32), host=options.host)
+        self._touched = time.monotonic()
+        workshop = Workshop(options.places.data, options.places.run)
+        self._sandboxes = Sandboxes(Records(options.places.data / "records.sqlite"), workshop)
+
+    async def run(self) -> None:
+        policy, options = self._policy, self._options
+        app = make_app(
+            routes(self._sandboxes, lambda c: proof(policy.api_key, self._nonce, c)),
+            policy,
+            self._touch,
+        )
+        config = uvicorn.Config(
+            app,
+            loop="asyncio",
+            http=HeadGuard,
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=2,
+            h11_max_incomplete_event_size=HEAD_BYTES,
+        )
+        server = _Server(config)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(number, server.end)
+        with _bind(options.host, options.port) as listener:
+            policy.port = listener.getsockname()[1]
+            try:
+                await self._sandboxes.recover()
+                await self._announce(server, listener)
+            finally:
+                await self._sandboxes.close()
+
+    async def _announce(self, server: uvicorn.Server, listener: socket.socket) -> None:
+        path = self._options.places.runtime_file
+        host = f"[{self._policy.host}]" if ":" in self._policy.host else self._policy.host
+        url = f"http://{host}:{self._policy.port}"
+        listener.listen(512)
+        RuntimeFile(url, os.getpid(), __version__, self._nonce, self._policy.api_key).write(path)
+        print(f"OpenSandbox for this user listens on {url}; its key is in {path}", flush=True)
+        watch = asyncio.create_task(self._watch_idleness(server))
+        try:
+            await server.serve(sockets=[listener])
+        finally:
+            watch.cancel()
+            path.unlink(missing_ok=True)
+
+    async def _watch_idleness(self, server: uvicorn.Server) -> None:
+        limit = self._options.idle_seconds
+        while limit is not None:
+            await asyncio.sleep(min(limit, 5.0) / 2)
+            if not self._sandboxes.is_idle:
+                self._touch()
+            elif time.monotonic() - self._touched > limit:
+                _LOG.info("nothing to do for %.0f s, so the server ends", limit)
+                server.should_exit = True
+                return
+
+    def _touch(self) -> None:
+        self._touched = time.monotonic()
+
+
+def _is_loopback(host: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, number, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, number)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise LocalServerException(
+            f"The server cannot listen on {host}:{port}: {error.strerror}.",
+            cause=error,
+            hint="Give another --port.",
+        ) from error
+    listener.setblocking(False)
+    return listener
+
+
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Hold ``path`` for this process alone."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.read(descriptor, 32).decode("ascii", "replace").strip() or "unknown"
+        os.close(descriptor)
+        raise LocalServerException(
+            f"Another server (process {holder}) already uses {path.parent}.",
+            cause=error,
+            hint="`opensandbox-jupyter status` shows it, `opensandbox-jupyter stop` ends it.",
+        ) from error
+    try:
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode())
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _raise_descriptor_limit() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

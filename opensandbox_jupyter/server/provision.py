@@ -1,0 +1,120 @@
+"""What a sandbox gets to see of the host: its programs, and the Python that runs execd."""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from collections.abc import Mapping
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from opensandbox_jupyter.server.images import OWN_PYTHON
+from opensandbox_jupyter.server.jail import Bind, Programs
+
+__all__ = [
+    "EXECD_LIBRARY",
+    "SYSTEM",
+    "execd_command",
+    "execd_environment",
+    "own_library",
+    "programs",
+    "supplies",
+]
+
+EXECD_LIBRARY = "/opt/opensandbox/lib"
+"""Where a sandbox sees the modules of its execd, and nothing else of their environment."""
+
+_MODULES = (
+    "opensandbox_jupyter", "msgspec", "starlette", "uvicorn", "h11", "anyio", "idna", "click",
+    "typing_extensions", "python_multipart", "multipart", "psutil", "sniffio", "exceptiongroup",
+    "wsproto", "websockets",
+)  # fmt: skip
+
+SYSTEM = ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin")
+_SETTINGS = (
+    "/etc/alternatives", "/etc/ld.so.cache", "/etc/ssl/certs", "/etc/ssl/openssl.cnf",
+    "/etc/pki/tls/certs", "/etc/pki/ca-trust/extracted", "/etc/ca-certificates",
+    "/etc/fonts", "/etc/mime.types",
+)  # fmt: skip
+
+_START = """\
+import resource, sys
+for kind, value in {limits}.items():
+    resource.setrlimit(kind, (value, value))
+with open("/proc/self/oom_score_adj", "w") as file:
+    file.write("500")
+sys.path.insert(0, {library!r})
+from opensandbox_jupyter.execd.__main__ import main
+main()
+"""
+
+
+@cache
+def supplies() -> tuple[Bind, ...]:
+    """Return every host path that a sandbox sees, all of them read-only."""
+    binds = list(programs().binds)
+    binds += [Bind(_real(path), path) for path in _SETTINGS if Path(path).exists()]
+    binds.append(Bind(_real(sys.base_prefix), OWN_PYTHON))
+    binds += [Bind(str(path), f"{EXECD_LIBRARY}/{path.name}") for path in _module_files()]
+    return tuple(binds)
+
+
+@cache
+def programs() -> Programs:
+    """Return where the host keeps its programs."""
+    here = [Path(path) for path in SYSTEM if Path(path).is_dir()]
+    return Programs(
+        binds=tuple(Bind(str(path), str(path)) for path in here if not path.is_symlink()),
+        links=tuple(Bind(os.readlink(path), str(path)) for path in here if path.is_symlink()),
+    )
+
+
+def execd_command(config: int, limits: Mapping[int, int]) -> tuple[str, ...]:
+    """Return the command that runs execd.
+
+    Args:
+        config: the descriptor from which execd reads its settings.
+        limits: resource limits by kind, which execd sets for itself and all that it starts.
+    """
+    python = f"{OWN_PYTHON}/bin/python{sys.version_info.major}.{sys.version_info.minor}"
+    start = _START.format(limits=dict(limits), library=EXECD_LIBRARY)
+    return (python, "-I", "-B", "-c", start, "--config-fd", str(config))
+
+
+def execd_environment() -> dict[str, str]:
+    """Return all of execd's own environment."""
+    return {"LANG": "C.UTF-8", "PATH": "/usr/bin:/bin", **own_library()}
+
+
+@cache
+def own_library() -> dict[str, str]:
+    """Return the variable without which the host's Python would not find its shared library."""
+    library = sysconfig.get_config_var("LDLIBRARY") or ""
+    directory = sysconfig.get_config_var("LIBDIR") or ""
+    is_shared = bool(sysconfig.get_config_var("Py_ENABLE_SHARED"))
+    prefix = Path(sys.base_prefix)
+    if not is_shared or prefix == Path("/usr") or not (Path(directory) / library).exists():
+        return {}
+    try:
+        inside = Path(directory).resolve().relative_to(prefix.resolve())
+    except ValueError:
+        return {}
+    return {"LD_LIBRARY_PATH": f"{OWN_PYTHON}/{inside}"}
+
+
+def _real(path: str) -> str:
+    return str(Path(path).resolve())
+
+
+def _module_files() -> list[Path]:
+    """Return the package directories and files that execd imports, sorted by name."""
+    files = set()
+    for name in _MODULES:
+        spec = find_spec(name)
+        if spec is None or spec.origin is None:
+            continue
+        origin = Path(spec.origin)
+        files.add(origin.parent if spec.submodule_search_locations else origin)
+    return sorted(files, key=lambda path: path.name)

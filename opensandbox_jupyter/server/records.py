@@ -1,0 +1,87 @@
+"""What the server knows of its sandboxes, kept in SQLite so that it outlives the server."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import msgspec
+
+__all__ = ["Record", "Records"]
+
+_SCHEMA = 1
+
+
+class Record(msgspec.Struct, omit_defaults=True):
+    """One sandbox. Moments are seconds since 1970; sizes are bytes."""
+
+    id: str
+    image: str
+    entrypoint: list[str]
+    created: float
+    token: str
+    outer_uid: int
+    state: str = "Pending"
+    reason: str = ""
+    message: str = ""
+    transition: float = 0.0
+    expires: float | None = None
+    env: dict[str, str] = {}
+    metadata: dict[str, str] = {}
+    extensions: dict[str, str] = {}
+    platform: dict[str, str] | None = None
+    cpu: float | None = None
+    memory: int | None = None
+    processes: list[tuple[int, float]] = []
+    """Pid and start time of the processes that hold the sandbox, to find what a crash left."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether there are, or should be, processes."""
+        return self.state in {"Pending", "Running", "Paused"}
+
+
+class Records:
+    """The table of sandboxes. One writer: the server's own thread."""
+
+    def __init__(self, path: Path) -> None:
+        path.touch(mode=0o600)
+        self._base = sqlite3.connect(path, timeout=5.0, isolation_level=None)
+        self._base.execute("PRAGMA journal_mode = WAL")
+        self._base.execute("PRAGMA synchronous = NORMAL")
+        self._base.execute("PRAGMA busy_timeout = 5000")
+        self._upgrade()
+
+    def _upgrade(self) -> None:
+        (found,) = self._base.execute("PRAGMA user_version").fetchone()
+        if found > _SCHEMA:
+            raise RuntimeError(f"The records were written by a newer version (schema {found}).")
+        if found < _SCHEMA:
+            self._base.executescript(
+                "BEGIN IMMEDIATE;"
+                "CREATE TABLE IF NOT EXISTS sandboxes"
+                " (id TEXT PRIMARY KEY, created REAL NOT NULL, record BLOB NOT NULL);"
+                f"PRAGMA user_version = {_SCHEMA};"
+                "COMMIT;"
+            )
+
+    def all(self) -> list[Record]:
+        """Return every record, newest first."""
+        rows = self._base.execute("SELECT record FROM sandboxes ORDER BY created DESC, id")
+        return [msgspec.json.decode(row, type=Record) for (row,) in rows]
+
+    def save(self, record: Record) -> None:
+        """Write ``record``, new or changed."""
+        self._base.execute(
+            "INSERT INTO sandboxes (id, created, record) VALUES (?, ?, ?)"
+            " ON CONFLICT (id) DO UPDATE SET record = excluded.record",
+            (record.id, record.created, msgspec.json.encode(record)),
+        )
+
+    def remove(self, sandbox_id: str) -> None:
+        """Forget a sandbox; one that is not there is no error."""
+        self._base.execute("DELETE FROM sandboxes WHERE id = ?", (sandbox_id,))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._base.close()

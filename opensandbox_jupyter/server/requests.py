@@ -1,0 +1,232 @@
+"""What clients ask for, checked before anything is done."""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Iterable
+from typing import TypeVar
+
+import msgspec
+
+from opensandbox_jupyter.server.clock import parse_stamp
+from opensandbox_jupyter.server.errors import Refusal, unsupported
+from opensandbox_jupyter.server.labels import check_labels, parse_filter
+from opensandbox_jupyter.server.records import Record
+
+__all__ = ["CreateSandbox", "ListQuery", "decode", "parse_cpu", "parse_memory", "parse_renewal"]
+
+_T = TypeVar("_T")
+_DEFAULT_ENTRYPOINT = ["tail", "-f", "/dev/null"]
+_LEAST_SECONDS = 60
+_MOST_SECONDS = 100 * 365 * 86_400
+_RESERVED_ENV = ("OPENSANDBOX_LIFECYCLE", "OPENSANDBOX_EGRESS_")
+_MEMORY = re.compile(r"(\d{1,15})\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+_CPU = re.compile(r"(\d{1,9})m|(\d{1,6}(?:\.\d{1,6})?)")
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+_LEAST_MEMORY = 32 << 20
+
+
+class _Image(msgspec.Struct):
+    uri: str
+    auth: msgspec.Raw | None = None
+
+
+class _Rule(msgspec.Struct):
+    action: str
+    target: str
+
+
+class _Policy(msgspec.Struct, rename="camel"):
+    default_action: str = "deny"
+    egress: list[_Rule] = []
+
+
+class CreateSandbox(msgspec.Struct, rename="camel"):
+    """The body of a create. Unknown keys are ignored."""
+
+    image: _Image | None = None
+    snapshot_id: str | None = None
+    template_id: str | None = None
+    entrypoint: list[str] | None = None
+    timeout: int | None = None
+    resource_limits: dict[str, str] | None = None
+    env: dict[str, str | None] | None = None
+    metadata: dict[str, str] | None = None
+    platform: dict[str, str] | None = None
+    network_policy: _Policy | None = None
+    credential_proxy: dict[str, object] | None = None
+    secure_access: bool = False
+    lifecycle: dict[str, object] | None = None
+    volumes: list[msgspec.Raw] | None = None
+    extensions: dict[str, str] | None = None
+
+    @property
+    def image_uri(self) -> str:
+        """The image's name. Raises: Refusal when it is not an image that is asked for."""
+        if self.snapshot_id is not None:
+            raise unsupported("snapshots")
+        if self.template_id is not None:
+            raise unsupported("templates")
+        if self.image is None or not self.image.uri.strip():
+            raise _invalid("A sandbox needs `image.uri`.")
+        return self.image.uri.strip()
+
+    def record(self, sandbox_id: str, token: str, now: float, uid: int) -> Record:
+        """Return the record of the sandbox that is asked for.
+
+        Raises:
+            Refusal: something asked for is wrong, or not possible here.
+        """
+        self._refuse_unsupported()
+        limits = self._limits()
+        return Record(
+            id=sandbox_id,
+            image=self.image_uri,
+            entrypoint=self._entrypoint(),
+            created=now,
+            transition=now,
+            token=token,
+            outer_uid=uid,
+            expires=None if self.timeout is None else now + self._seconds(self.timeout),
+            env=self._environment(),
+            metadata=self._metadata(),
+            extensions=self.extensions or {},
+            platform=self._platform(),
+            cpu=parse_cpu(limits["cpu"]) if "cpu" in limits else None,
+            memory=parse_memory(limits["memory"]) if "memory" in limits else None,
+        )
+
+    def _refuse_unsupported(self) -> None:
+        if self.volumes:
+            raise unsupported("volumes yet")
+        if self.lifecycle:
+            raise unsupported("lifecycle commands")
+        if self.secure_access:
+            raise unsupported("secure access: its endpoints are local and carry a token")
+        if self.credential_proxy and self.credential_proxy.get("enabled"):
+            raise unsupported("the credential proxy")
+        policy = self.network_policy
+        if policy is not None:
+            opens = [rule for rule in policy.egress if rule.action.lower() == "allow"]
+            if opens or policy.default_action.lower() == "allow":
+                raise unsupported("a network policy that allows anything yet")
+
+    def _entrypoint(self) -> list[str]:
+        entrypoint = _DEFAULT_ENTRYPOINT if self.entrypoint is None else self.entrypoint
+        if not entrypoint or not entrypoint[0] or any("\0" in part for part in entrypoint):
+            raise Refusal(
+                400, "DOCKER::INVALID_ENTRYPOINT", "`entrypoint` must name a program to run."
+            )
+        return list(entrypoint)
+
+    def _seconds(self, timeout: int) -> int:
+        if not _LEAST_SECONDS <= timeout <= _MOST_SECONDS:
+            raise _invalid(f"`timeout` must be at least {_LEAST_SECONDS} seconds, or null.")
+        return timeout
+
+    def _limits(self) -> dict[str, str]:
+        if self.resource_limits is None:
+            raise _invalid("A sandbox needs `resourceLimits`.")
+        if self.resource_limits.get("gpu", "0") != "0":
+            raise unsupported("GPUs")
+        return self.resource_limits
+
+    def _environment(self) -> dict[str, str]:
+        found = {}
+        for key, value in (self.env or {}).items():
+            if not key or "=" in key or "\0" in key or (value is not None and "\0" in value):
+                raise _invalid(f"`env` has a name or value that no process can have: {key!r}.")
+            if key.startswith(_RESERVED_ENV):
+                raise _invalid(f"The variable {key} is the server's own.")
+            if value is not None:
+                found[key] = value
+        return found
+
+    def _metadata(self) -> dict[str, str]:
+        labels = self.metadata or {}
+        check_labels(labels, "SANDBOX::INVALID_METADATA_LABEL")
+        return labels
+
+    def _platform(self) -> dict[str, str] | None:
+        wanted = self.platform
+        if wanted is None:
+            return None
+        here = _ARCHITECTURES.get(platform.machine(), platform.machine())
+        if wanted.get("os", "linux") != "linux" or wanted.get("arch", here) != here:
+            raise _invalid(f"This host only has the platform linux/{here}.")
+        return wanted
+
+
+class ListQuery:
+    """The query of a list: a filter and a page."""
+
+    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
+        known: dict[str, list[str]] = {}
+        for key, value in pairs:
+            known.setdefault(key, []).append(value)
+        self.states = {state.casefold() for state in known.get("state", ())}
+        self.labels = parse_filter(known.get("metadata", [""])[-1])
+        self.page = _number("page", known.get("page", ["1"])[-1], 2**31)
+        self.page_size = _number("pageSize", known.get("pageSize", ["20"])[-1], 200)
+
+    def matches(self, record: Record) -> bool:
+        """Whether a sandbox belongs to the list."""
+        if self.states and record.state.casefold() not in self.states:
+            return False
+        return self.labels.items() <= record.metadata.items()
+
+
+def decode(body: bytes, type_: type[_T]) -> _T:
+    """Return ``body`` as ``type_``. Raises: Refusal 400 that says what is wrong."""
+    try:
+        return msgspec.json.decode(body, type=type_)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError) as error:
+        raise _invalid(f"The request is not understood: {error}.") from error
+
+
+def parse_cpu(text: str) -> float:
+    """Return the cores that ``"500m"``, ``"2"`` or ``"0.5"`` mean. Raises: Refusal 400."""
+    found = _CPU.fullmatch(text.strip())
+    cores = 0.0 if found is None else int(found[1]) / 1000 if found[1] else float(found[2])
+    if cores <= 0:
+        raise _invalid(f"`cpu` must be cores or thousandths, such as 2, 0.5 or 500m: {text!r}.")
+    return max(cores, 0.01)
+
+
+def parse_memory(text: str) -> int:
+    """Return the bytes that ``"512Mi"`` or ``"2G"`` mean. Raises: Refusal 400."""
+    found = _MEMORY.fullmatch(text.strip())
+    if found is None or (found[3] and not found[2]):
+        raise _invalid(f"`memory` must be a whole number with a unit, such as 512Mi: {text!r}.")
+    base = 1024 if found[3] else 1000
+    size = int(found[1]) * base ** " kmgt".index(found[2].lower() or " ")
+    if size < _LEAST_MEMORY:
+        raise _invalid("`memory` must be at least 32Mi, or execd itself does not fit.")
+    return int(min(size, 1 << 60))
+
+
+class _Renewal(msgspec.Struct, rename="camel"):
+    expires_at: str
+
+
+def parse_renewal(body: bytes) -> float:
+    """Return the moment that a renewal asks for. Raises: Refusal 400."""
+    text = decode(body, _Renewal).expires_at
+    try:
+        return parse_stamp(text)
+    except (ValueError, OverflowError) as error:
+        raise Refusal(
+            400, "DOCKER::INVALID_EXPIRATION", f"`expiresAt` is no RFC 3339 time: {text[:64]!r}."
+        ) from error
+
+
+def _number(name: str, text: str, most: int) -> int:
+    number = int(text) if re.fullmatch(r"[0-9]{1,10}", text) else 0
+    if not 1 <= number <= most:
+        raise _invalid(f"`{name}` must be a whole number from 1 to {most}.")
+    return number
+
+
+def _invalid(message: str) -> Refusal:
+    return Refusal(400, "SANDBOX::INVALID_PARAMETER", message)

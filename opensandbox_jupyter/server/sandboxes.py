@@ -1,0 +1,323 @@
+"""The sandboxes of this server: from create to delete, and over a restart of the server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import uuid
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from opensandbox_jupyter.server.clock import stamp, steady, wall
+from opensandbox_jupyter.server.errors import Refusal, not_found
+from opensandbox_jupyter.server.identity import outer_uid
+from opensandbox_jupyter.server.images import find_image
+from opensandbox_jupyter.server.records import Record, Records
+from opensandbox_jupyter.server.relay import Relay
+from opensandbox_jupyter.server.requests import CreateSandbox
+
+if TYPE_CHECKING:
+    from opensandbox_jupyter.server.cgroups import Group
+    from opensandbox_jupyter.server.process import Confined
+    from opensandbox_jupyter.server.workshop import Workshop
+
+__all__ = ["Sandboxes"]
+
+_LOG = logging.getLogger(__name__)
+_LOOK_AGAIN = 30.0
+"""Seconds after which a timer looks at the clock again, so that it survives a suspend."""
+_STARTS_AT_ONCE = 8
+
+
+@dataclass
+class _Entry:
+    record: Record
+    confined: Confined | None = None
+    relay: Relay | None = None
+    port: int = 0
+    group: Group | None = None
+    timer: asyncio.TimerHandle | None = None
+    deadline: float | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Sandboxes:
+    """Every sandbox that there is."""
+
+    def __init__(self, records: Records, workshop: Workshop) -> None:
+        self._records = records
+        self._workshop = workshop
+        self._entries: dict[str, _Entry] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._starts = asyncio.Semaphore(_STARTS_AT_ONCE)
+        self._is_closing = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing runs here or may run again."""
+        return not any(entry.record.alive for entry in self._entries.values())
+
+    def records(self) -> list[Record]:
+        """Return what there is, newest first."""
+        found = [entry.record for entry in self._entries.values()]
+        return sorted(found, key=lambda record: (-record.created, record.id))
+
+    def get(self, sandbox_id: str) -> Record:
+        """Return one sandbox. Raises: Refusal 404."""
+        return self._entry(sandbox_id).record
+
+    async def create(self, request: CreateSandbox) -> Record:
+        """Make a sandbox and return it running.
+
+        Raises:
+            Refusal: it cannot be made; nothing is left of it.
+        """
+        image = find_image(request.image_uri)
+        self._workshop.check()
+        uids = {entry.record.outer_uid for entry in self._entries.values()}
+        record = request.record(str(uuid.uuid4()), secrets.token_hex(32), wall(), outer_uid(uids))
+        entry = self._entries[record.id] = _Entry(record)
+        async with entry.lock:
+            try:
+                self._records.save(record)
+                await asyncio.to_thread(self._workshop.build, record, image)
+                await self._start(entry)
+            except BaseException:
+                await asyncio.shield(self._remove(entry))
+                raise
+            self._say(entry, "Running", "SANDBOX_RUNNING", self._workshop.describe(record))
+        self._set_timer(entry)
+        _LOG.info("created %s from %s", record.id, record.image)
+        return record
+
+    async def delete(self, sandbox_id: str) -> None:
+        """Kill everything in a sandbox, free its disk, forget it."""
+        entry = self._entry(sandbox_id)
+        async with entry.lock:
+            if self._entries.get(sandbox_id) is not entry:
+                raise not_found(sandbox_id)
+            await asyncio.shield(self._remove(entry))
+        _LOG.info("deleted %s", sandbox_id)
+
+    async def pause(self, sandbox_id: str) -> None:
+        """Stop every process of a running sandbox where it is."""
+        entry = self._entry(sandbox_id)
+        async with entry.lock:
+            if entry.record.state != "Running" or entry.confined is None:
+                raise Refusal(
+                    409,
+                    "DOCKER::SANDBOX_NOT_RUNNING",
+                    f"Only a running sandbox can be paused; this one is {entry.record.state}.",
+                )
+            self._open_relay(entry, False)
+            if not await asyncio.to_thread(_freeze, entry.confined, entry.group):
+                self._open_relay(entry, True)
+                raise Refusal(500, "DOCKER::SANDBOX_PAUSE_FAILED", "Its processes did not stop.")
+            self._say(entry, "Paused", "SANDBOX_PAUSED", "Its processes stand still.")
+
+    async def resume(self, sandbox_id: str) -> None:
+        """Let the processes of a paused sandbox go on."""
+        entry = self._entry(sandbox_id)
+        async with entry.lock:
+            if entry.record.state != "Paused" or entry.confined is None:
+                raise Refusal(
+                    409,
+                    "DOCKER::SANDBOX_NOT_PAUSED",
+                    f"Only a paused sandbox can be resumed; this one is {entry.record.state}.",
+                )
+            await asyncio.to_thread(_thaw, entry.confined, entry.group)
+            self._open_relay(entry, True)
+            message = self._workshop.describe(entry.record)
+            self._say(entry, "Running", "SANDBOX_RUNNING", message)
+
+    def renew(self, sandbox_id: str, expires: float) -> Record:
+        """Let a sandbox expire at ``expires``, seconds since 1970, which may be sooner."""
+        entry = self._entry(sandbox_id)
+        if entry.record.expires is None:
+            raise Refusal(
+                409, "DOCKER::INVALID_EXPIRATION", "This sandbox never expires: delete it instead."
+            )
+        if expires <= wall():
+            raise Refusal(
+                400, "DOCKER::INVALID_EXPIRATION", "The new expiry must lie in the future."
+            )
+        entry.record.expires = expires
+        self._records.save(entry.record)
+        self._set_timer(entry)
+        return entry.record
+
+    def patch_metadata(self, sandbox_id: str, patch: dict[str, str | None]) -> Record:
+        """Set the strings of ``patch``, delete what is ``None``, and return the sandbox."""
+        record = self._entry(sandbox_id).record
+        merged = {**record.metadata, **patch}
+        record.metadata = {key: value for key, value in merged.items() if value is not None}
+        self._records.save(record)
+        return record
+
+    def port(self, sandbox_id: str) -> tuple[int, str]:
+        """Return the loopback port that leads to a sandbox's execd, and its token."""
+        entry = self._entry(sandbox_id)
+        if entry.port == 0:
+            raise Refusal(
+                409,
+                "DOCKER::SANDBOX_NOT_RUNNING",
+                f"The sandbox is {entry.record.state}: {entry.record.message}",
+            )
+        return entry.port, entry.record.token
+
+    async def recover(self) -> None:
+        """Take over what an earlier server left: launch again, or remove, or say what failed."""
+        await asyncio.to_thread(self._workshop.sweep)
+        found = self._records.all()
+        await asyncio.to_thread(self._workshop.end_leftovers, found)
+        for record in found:
+            self._entries[record.id] = _Entry(record)
+        await asyncio.gather(*map(self._recover_one, list(self._entries.values())))
+        self._workshop.remove_strangers(self._entries.keys())
+
+    async def _recover_one(self, entry: _Entry) -> None:
+        record = entry.record
+        is_over = record.expires is not None and record.expires <= wall()
+        async with entry.lock:
+            if is_over or record.state == "Pending":
+                await self._remove(entry)
+                return
+            if record.alive:
+                await self._relaunch(entry)
+        self._set_timer(entry)
+
+    async def _relaunch(self, entry: _Entry) -> None:
+        try:
+            self._workshop.check()
+            await self._start(entry)
+        except Exception as error:
+            _LOG.warning("could not launch %s again: %s", entry.record.id, error)
+            await self._put_down(entry)
+            self._say(entry, "Failed", "RELAUNCH_FAILED", str(error))
+        else:
+            message = f"Its files are there; processes were lost when the server ended at or before {stamp(wall())}."
+            self._say(entry, "Running", "SERVER_RESTARTED", message)
+
+    async def close(self) -> None:
+        """End every process but keep records and files, for the next server to take over."""
+        self._is_closing = True
+        for task in list(self._tasks):
+            task.cancel()
+        for entry in self._entries.values():
+            if entry.timer is not None:
+                entry.timer.cancel()
+        await asyncio.gather(*map(self._put_down, self._entries.values()))
+        self._records.close()
+
+    def _entry(self, sandbox_id: str) -> _Entry:
+        entry = self._entries.get(sandbox_id)
+        if entry is None:
+            raise not_found(sandbox_id)
+        return entry
+
+    async def _start(self, entry: _Entry) -> None:
+        async with self._starts:
+            started = await self._workshop.start(entry.record)
+        entry.confined, entry.group = started.confined, started.group
+        entry.confined.ended.add_done_callback(lambda _: self._noticed_end(entry))
+        entry.record.processes = started.processes
+        entry.relay = Relay(started.socket_path)
+        entry.port = await entry.relay.start()
+
+    async def _put_down(self, entry: _Entry) -> None:
+        """End the processes and the relay; record and files stay."""
+        confined, entry.confined = entry.confined, None
+        relay, entry.relay, entry.port = entry.relay, None, 0
+        if relay is not None:
+            await relay.close()
+        if confined is not None:
+            await confined.kill(entry.group)
+        group, entry.group = entry.group, None
+        await asyncio.to_thread(self._workshop.clear_away, entry.record, group)
+
+    async def _remove(self, entry: _Entry) -> None:
+        if entry.timer is not None:
+            entry.timer.cancel()
+        await self._put_down(entry)
+        await asyncio.to_thread(self._workshop.remove, entry.record)
+        self._records.remove(entry.record.id)
+        self._entries.pop(entry.record.id, None)
+
+    def _noticed_end(self, entry: _Entry) -> None:
+        """The processes are gone. If nobody here ended them, say so."""
+        if entry.confined is not None and not self._is_closing:
+            self._spawn(self._fail(entry, entry.confined))
+
+    async def _fail(self, entry: _Entry, confined: Confined) -> None:
+        async with entry.lock:
+            if entry.confined is not confined:
+                return
+            code = confined.ended.result()
+            full = entry.group is not None and entry.group.out_of_memory_kills() > 0
+            reason = "OUT_OF_MEMORY" if full else "SANDBOX_ENDED"
+            said = f" Its last words: {confined.tail}" if confined.tail else ""
+            why = "It ran out of memory." if full else f"Its processes ended with code {code}."
+            await self._put_down(entry)
+            self._say(entry, "Failed", reason, why + said)
+            _LOG.warning("%s failed: %s", entry.record.id, why)
+
+    def _say(self, entry: _Entry, state: str, reason: str, message: str) -> None:
+        record = entry.record
+        record.state, record.reason, record.message = state, reason, message
+        record.transition = wall()
+        self._records.save(record)
+
+    def _open_relay(self, entry: _Entry, is_open: bool) -> None:
+        if entry.relay is not None:
+            entry.relay.is_open = is_open
+
+    def _set_timer(self, entry: _Entry) -> None:
+        if entry.timer is not None:
+            entry.timer.cancel()
+        if entry.record.expires is None:
+            return
+        entry.deadline = steady() + entry.record.expires - wall()
+        self._look_at_clock(entry)
+
+    def _look_at_clock(self, entry: _Entry) -> None:
+        assert entry.deadline is not None
+        left = entry.deadline - steady()
+        loop = asyncio.get_running_loop()
+        if left > 0:
+            entry.timer = loop.call_later(min(left, _LOOK_AGAIN), self._look_at_clock, entry)
+        else:
+            self._spawn(self._expire(entry))
+
+    async def _expire(self, entry: _Entry) -> None:
+        async with entry.lock:
+            deadline = entry.deadline
+            if deadline is None or deadline > steady():
+                return
+            try:
+                await asyncio.shield(self._remove(entry))
+                _LOG.info("%s expired", entry.record.id)
+            except OSError as error:
+                _LOG.warning("could not remove %s: %s", entry.record.id, error)
+                loop = asyncio.get_running_loop()
+                entry.timer = loop.call_later(_LOOK_AGAIN, self._look_at_clock, entry)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _freeze(confined: Confined, group: Group | None) -> bool:
+    if group is not None and group.can_freeze:
+        return group.freeze()
+    confined.stop_all()
+    return True
+
+
+def _thaw(confined: Confined, group: Group | None) -> None:
+    if group is not None and group.can_freeze:
+        group.thaw()
+    else:
+        confined.continue_all()

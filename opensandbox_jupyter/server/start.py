@@ -1,0 +1,278 @@
+"""Starts the processes of a sandbox inside its walls.
+
+All of it runs in the server's main thread, because ``--die-with-parent`` means the thread that
+started bubblewrap. execd gets its settings last, once every link of that chain holds: a server
+that dies earlier leaves it with an empty pipe, and it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import json
+import os
+import platform
+import re
+import resource
+import socket
+import subprocess
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+import psutil
+
+from opensandbox_jupyter.constants import EXECD_TOKEN_HEADER
+from opensandbox_jupyter.server import jail as walls
+from opensandbox_jupyter.server import seccomp
+from opensandbox_jupyter.server.errors import Refusal
+from opensandbox_jupyter.server.identity import is_host_root
+from opensandbox_jupyter.server.process import Confined
+from opensandbox_jupyter.server.provision import execd_command, programs
+
+if TYPE_CHECKING:
+    from opensandbox_jupyter.server.cgroups import Group
+    from opensandbox_jupyter.server.probe import Tools
+
+__all__ = ["Plan", "launch"]
+
+_T = TypeVar("_T")
+_READY_SECONDS = 20.0
+_OPEN_FILES = 65_536
+_PROCESSES = 4096
+_NEWEST_LIMITS = (5, 14)
+"""Since this kernel, a limit on processes counts those of the sandbox, not those of the user."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that is needed to start a sandbox's processes."""
+
+    jail: walls.Jail
+    tools: Tools
+    uid: int
+    socket_path: str
+    settings: dict[str, object]
+    """What execd is told, without ``listen_fd``."""
+    group: Group | None = None
+    memory: int | None = None
+    """A limit in bytes for each process, where no group counts them together."""
+
+
+async def launch(plan: Plan) -> Confined:
+    """Start a sandbox and return when its execd answers.
+
+    Raises:
+        Refusal: it did not start; nothing of it is left but its files.
+    """
+    start = _Start(plan)
+    try:
+        return await start.run()
+    except OSError as error:
+        await start.undo()
+        status = 503 if error.errno in {errno.EMFILE, errno.ENFILE, errno.EAGAIN} else 500
+        raise _failed(f"The sandbox could not be started: {error}.", status) from error
+    except BaseException:
+        await start.undo()
+        raise
+    finally:
+        start.close()
+
+
+class _Start:
+    """The steps of one start, and the descriptors that they need."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._open: set[int] = set()
+        self._confined: Confined | None = None
+
+    def close(self) -> None:
+        for descriptor in self._open:
+            os.close(descriptor)
+        self._open.clear()
+
+    async def undo(self) -> None:
+        if self._confined is not None:
+            await asyncio.shield(self._confined.kill(self._plan.group))
+
+    async def run(self) -> Confined:
+        block, unblock = self._pipe()
+        config, tell = self._pipe()
+        status, status_write = self._pipe()
+        listener = self._listen()
+        confined = self._spawn(block, config, status_write, listener)
+        self._done(block, config, status_write, listener)
+        first = await self._or_end(_read_pid(status))
+        confined.found_first(first)
+        if self._plan.group is not None:
+            self._plan.group.add(first)  # while it waits, so that all later ones are in too
+        os.write(unblock, b"1")
+        await self._or_end(_wait_for_program(first))
+        settings = msgspec.json.encode({**self._plan.settings, "listen_fd": listener})
+        await self._tell(tell, settings)
+        await self._or_end(_ping(self._plan.socket_path, str(self._plan.settings["token"])))
+        return confined
+
+    def _spawn(self, block: int, config: int, status: int, listener: int) -> Confined:
+        filter_ = self._memory_file(seccomp.program())
+        numbers = walls.Descriptors(seccomp=filter_, status=status, block=block)
+        command, options = self._command(numbers)
+        output, output_write = self._pipe()
+        popen = subprocess.Popen(
+            [*command, *execd_command(config, self._limits())],
+            stdin=subprocess.DEVNULL,
+            stdout=output_write,
+            stderr=output_write,
+            env={},
+            cwd="/",
+            pass_fds=(block, config, status, listener, filter_, *options),
+            start_new_session=True,
+        )
+        self._open.discard(output)
+        self._done(output_write, filter_, *options)
+        self._confined = Confined(popen, output)
+        return self._confined
+
+    def _command(self, numbers: walls.Descriptors) -> tuple[tuple[str, ...], list[int]]:
+        """Return the command up to execd's own, and the descriptors that hold its options."""
+        tools = self._plan.tools
+        if not is_host_root():
+            inner = self._options(walls.inner_options(self._plan.jail, numbers))
+            return (tools.bwrap, "--args", str(inner), "--"), [inner]
+        outer_list, seen = walls.outer_options(self._plan.jail, programs())
+        outer = self._options(outer_list)
+        inner = self._options(walls.inner_options(seen, numbers))
+        become = walls.confined_command(tools.bwrap, tools.setpriv, self._plan.uid, inner)
+        return (tools.bwrap, "--args", str(outer), "--", *become), [outer, inner]
+
+    def _limits(self) -> dict[int, int]:
+        """Return what execd shall bind itself to, and so every process that it starts."""
+        wanted = {
+            resource.RLIMIT_CORE: 1,  # not 0, which a core pattern with a program ignores
+            resource.RLIMIT_NOFILE: _OPEN_FILES,
+        }
+        if _kernel() >= _NEWEST_LIMITS:
+            wanted[resource.RLIMIT_NPROC] = _PROCESSES
+        if self._plan.memory is not None:
+            wanted[resource.RLIMIT_DATA] = self._plan.memory
+        hard = {kind: resource.getrlimit(kind)[1] for kind in wanted}
+        return {
+            kind: value if hard[kind] == resource.RLIM_INFINITY else min(value, hard[kind])
+            for kind, value in wanted.items()
+        }
+
+    async def _tell(self, descriptor: int, document: bytes) -> None:
+        loop = asyncio.get_running_loop()
+        self._open.discard(descriptor)
+        pipe = os.fdopen(descriptor, "wb", buffering=0)
+        transport, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, pipe)
+        transport.write(document)
+        transport.close()
+
+    async def _or_end(self, step: Coroutine[Any, Any, _T]) -> _T:
+        """Await ``step``, unless the processes end or too much time goes by first."""
+        assert self._confined is not None
+        task = asyncio.ensure_future(step)
+        ended = self._confined.ended
+        try:
+            await asyncio.wait((task, ended), timeout=_READY_SECONDS, return_when="FIRST_COMPLETED")
+            if ended.done():
+                said = self._confined.tail or "It said nothing."
+                raise _failed(f"The sandbox ended while it started. {said}")
+            if task.done():
+                return task.result()
+            raise _failed(f"The sandbox did not answer within {_READY_SECONDS:.0f} s.")
+        finally:
+            task.cancel()
+
+    def _pipe(self) -> tuple[int, int]:
+        ends = os.pipe()
+        self._open.update(ends)
+        return ends
+
+    def _options(self, options: list[str]) -> int:
+        return self._memory_file(b"".join(os.fsencode(option) + b"\0" for option in options))
+
+    def _memory_file(self, content: bytes) -> int:
+        descriptor = os.memfd_create("sandbox")
+        self._open.add(descriptor)
+        os.write(descriptor, content)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        return descriptor
+
+    def _listen(self) -> int:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._plan.socket_path)
+            listener.bind(self._plan.socket_path)
+            listener.listen(1024)
+            descriptor = listener.detach()
+        self._open.add(descriptor)
+        return descriptor
+
+    def _done(self, *descriptors: int) -> None:
+        for descriptor in descriptors:
+            self._open.discard(descriptor)
+            os.close(descriptor)
+
+
+async def _read_pid(status: int) -> int:
+    """Return the pid of the first process inside, as bubblewrap tells it."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    pipe = os.fdopen(os.dup(status), "rb", buffering=0)
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+    try:
+        text = await reader.readuntil(b"}")
+        return int(json.loads(text)["child-pid"])
+    finally:
+        transport.close()
+
+
+async def _wait_for_program(first: int) -> None:
+    """Wait until the first process inside has started execd, when all links of the chain hold."""
+    children = Path(f"/proc/{first}/task/{first}/children")
+    while True:
+        for child in _children(first, children):
+            with contextlib.suppress(OSError):
+                if Path(f"/proc/{child}/comm").read_text(encoding="utf-8") != "bwrap\n":
+                    return
+        await asyncio.sleep(0.001)
+
+
+def _children(pid: int, listed: Path) -> list[int]:
+    try:
+        return [int(child) for child in listed.read_text(encoding="ascii").split()]
+    except FileNotFoundError:  # a kernel without that file
+        with contextlib.suppress(psutil.Error):
+            return [child.pid for child in psutil.Process(pid).children()]
+    return []
+
+
+async def _ping(socket_path: str, token: str) -> None:
+    """Return when execd answers 200 on its socket."""
+    request = f"GET /ping HTTP/1.1\r\nHost: sandbox\r\n{EXECD_TOKEN_HEADER}: {token}\r\n"
+    while True:
+        with contextlib.suppress(OSError):
+            reader, writer = await asyncio.open_unix_connection(socket_path)
+            try:
+                writer.write(f"{request}Connection: close\r\n\r\n".encode())
+                line = await reader.readline()
+                if re.match(rb"HTTP/1\.1 200\b", line):
+                    return
+            finally:
+                writer.close()
+        await asyncio.sleep(0.05)
+
+
+def _kernel() -> tuple[int, int]:
+    found = re.match(r"(\d+)\.(\d+)", platform.release())
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def _failed(message: str, status: int = 500) -> Refusal:
+    return Refusal(status, "DOCKER::SANDBOX_START_FAILED", message)

@@ -1,0 +1,212 @@
+"""Where sandboxes are made: their files, walls, limits and sockets. Knows records, no states."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import uuid
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from opensandbox_jupyter.runtime_file import private_directory
+from opensandbox_jupyter.server import cgroups, probe, provision, rootfs
+from opensandbox_jupyter.server.cgroups import Cgroups, Group, Limits
+from opensandbox_jupyter.server.errors import unavailable
+from opensandbox_jupyter.server.images import Image, find_image
+from opensandbox_jupyter.server.jail import SPECIAL_PROC, Jail
+from opensandbox_jupyter.server.process import Confined
+from opensandbox_jupyter.server.records import Record
+from opensandbox_jupyter.server.removal import remove_tree
+from opensandbox_jupyter.server.start import Plan, launch
+
+__all__ = ["Started", "Workshop"]
+
+_PATH = (
+    "/opt/venv/bin:/root/.local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+)
+
+
+@dataclass(frozen=True)
+class Started:
+    """What a start gave."""
+
+    confined: Confined
+    group: Group | None
+    socket_path: str
+    processes: list[tuple[int, float]]
+
+
+class Workshop:
+    """Makes and removes what a sandbox consists of, below a data and a runtime directory."""
+
+    def __init__(self, data: Path, run: Path) -> None:
+        self._homes = private_directory(data / "sandboxes")
+        self._trash = private_directory(data / "trash")
+        sockets = private_directory(run / "sockets")
+        self._sockets = os.open(sockets, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._cgroups: Cgroups | None = cgroups.detect()
+
+    def check(self) -> None:
+        """Make sure that this host can isolate a sandbox. Raises: Refusal 503."""
+        reason = _why_not()
+        if reason is not None:
+            _why_not.cache_clear()
+            raise unavailable(reason)
+
+    def build(self, record: Record, image: Image) -> None:
+        """Make the files of a new sandbox. Blocks."""
+        home = self._homes / record.id
+        home.mkdir(mode=0o700)
+        rootfs.build(home / "root", image, _hostname(record), record.outer_uid)
+
+    async def start(self, record: Record) -> Started:
+        """Start a sandbox on its files and return when its execd answers."""
+        tools = probe.find_tools()
+        if isinstance(tools, str):
+            raise unavailable(tools)
+        root = self._homes / record.id / "root"
+        jail = Jail(
+            root=str(root),
+            hostname=_hostname(record),
+            supplies=provision.supplies(),
+            library=provision.EXECD_LIBRARY,
+            environment=provision.execd_environment(),
+            existing_proc=frozenset(path for path in SPECIAL_PROC if Path(path).exists()),
+            can_forbid_userns=tools.can_forbid_userns,
+            can_size_tmpfs=tools.can_size_tmpfs,
+        )
+        kinds = {bind.target: Path(bind.source).is_dir() for bind in jail.supplies}
+        targets = [(target, kinds.get(target, True)) for target in jail.mount_points]
+        rootfs.secure_mount_points(root, targets, record.outer_uid)
+        group = self._make_group(record)
+        counts_memory = self._cgroups is not None and self._cgroups.can("memory")
+        plan = Plan(
+            jail=jail,
+            tools=tools,
+            uid=record.outer_uid,
+            socket_path=self._socket_path(record),
+            settings=_settings(record),
+            group=group,
+            memory=None if counts_memory else record.memory,
+        )
+        try:
+            confined = await launch(plan)
+        except BaseException:
+            self.clear_away(record, group)
+            raise
+        return Started(confined, group, plan.socket_path, _birth_certificates(confined.pids))
+
+    def describe(self, record: Record) -> str:
+        """Return what a person should know of a running sandbox, one or two sentences."""
+        text = f"The image {record.image} is served by this host's own file system."
+        weak = self.weak_limits()
+        return f"{text} {weak}" if weak else text
+
+    def weak_limits(self) -> str:
+        """Return which limits do not bind a sandbox as a whole here, or an empty string."""
+        able = self._cgroups
+        missing = [name for name in ("cpu", "memory") if able is None or not able.can(name)]
+        if not missing:
+            return ""
+        return f"No control group is available for {' and '.join(missing)}: " + (
+            "memory is limited for each process only." if "memory" in missing else "cpu is free."
+        )
+
+    def clear_away(self, record: Record, group: Group | None) -> None:
+        """Remove what a start made beside files. Blocks."""
+        with contextlib.suppress(OSError):
+            os.unlink(record.id, dir_fd=self._sockets)
+        if group is not None:
+            group.remove()
+
+    def remove(self, record: Record) -> None:
+        """Free the disk. Blocks."""
+        home = self._homes / record.id
+        trash = self._trash / uuid.uuid4().hex
+        with contextlib.suppress(FileNotFoundError):
+            home.rename(trash)
+            remove_tree(trash)
+
+    def sweep(self) -> None:
+        """Remove what an earlier server left half-removed. Blocks."""
+        if self._cgroups is not None:
+            self._cgroups.sweep()
+        for path in self._trash.iterdir():
+            with contextlib.suppress(OSError):
+                remove_tree(path)
+        for name in os.listdir(self._sockets):
+            os.unlink(name, dir_fd=self._sockets)
+
+    def end_leftovers(self, records: Collection[Record]) -> None:
+        """Kill processes that outlived the server that recorded them. Blocks."""
+        for record in records:
+            for pid, born in record.processes:
+                with contextlib.suppress(psutil.Error):
+                    process = psutil.Process(pid)
+                    if abs(process.create_time() - born) < 0.02:
+                        process.kill()
+                        process.wait(5)
+
+    def remove_strangers(self, known: Collection[str]) -> None:
+        """Remove files of sandboxes that no record knows. Blocks."""
+        for path in self._homes.iterdir():
+            if path.name not in known:
+                trash = self._trash / uuid.uuid4().hex
+                path.rename(trash)
+                remove_tree(trash)
+
+    def _make_group(self, record: Record) -> Group | None:
+        if self._cgroups is None:
+            return None
+        return self._cgroups.make(record.id, Limits(cpu=record.cpu, memory=record.memory))
+
+    def _socket_path(self, record: Record) -> str:
+        """A path through our own descriptor, because a socket's path must be short."""
+        return f"/proc/self/fd/{self._sockets}/{record.id}"
+
+
+_why_not = functools.cache(probe.why_not)
+
+
+def _hostname(record: Record) -> str:
+    return record.id[:8]
+
+
+def _settings(record: Record) -> dict[str, object]:
+    image = find_image(record.image)
+    library = provision.own_library() if image.is_own else {}
+    environment = {
+        "HOME": "/root",
+        "PATH": _PATH,
+        "LANG": "C.UTF-8",
+        "TERM": "xterm-256color",
+        "TAR_OPTIONS": "--no-same-owner",
+        "PYTHONUNBUFFERED": "1",
+        "VIRTUAL_ENV": rootfs.VENV,
+        **library,
+        **record.env,
+        "OPENSANDBOX_ID": record.id,
+        "EXECD_ENVS": rootfs.ENV_FILE,
+    }
+    return {
+        "sandbox_id": record.id,
+        "token": record.token,
+        "cwd": "/workspace",
+        "env": environment,
+        "env_file": rootfs.ENV_FILE,
+        "cpu_count": float(os.cpu_count() or 1) if record.cpu is None else record.cpu,
+        "memory_bytes": record.memory,
+        "entrypoint": record.entrypoint,
+    }
+
+
+def _birth_certificates(pids: Collection[int]) -> list[tuple[int, float]]:
+    found = []
+    for pid in pids:
+        with contextlib.suppress(psutil.Error):
+            found.append((pid, psutil.Process(pid).create_time()))
+    return found
