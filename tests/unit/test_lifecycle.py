@@ -64,7 +64,9 @@ def test_list_encodes_the_metadata_filter_inside_one_parameter() -> None:
         states=["Running", "Paused"], metadata={"a b": "c&d=e", "k": "v"}, page=2, page_size=5
     )
 
-    paged, (call,) = drive(PROTOCOL.list(SERVER, which), ok({"items": [], "pagination": page}))
+    paged, (call,) = drive(
+        PROTOCOL.list_sandboxes(SERVER, which), ok({"items": [], "pagination": page})
+    )
 
     assert call.query == [
         ("state", "Running"),
