@@ -80,6 +80,7 @@ class _End(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._peer: _End | None = None
         self._is_lost = False
+        self._early: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -91,13 +92,18 @@ class _End(asyncio.Protocol):
     def join(self, peer: _End) -> None:
         """Begin to carry bytes to ``peer``."""
         self._peer = peer
+        for data in self._early:
+            self.data_received(data)
+        self._early.clear()
         if self._is_lost:
             peer.finish()
         elif self._transport is not None:
             self._transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
-        if self._peer is not None and self._peer._transport is not None:
+        if self._peer is None:  # Python 3.10 reads once although it was told to pause
+            self._early.append(data)
+        elif self._peer._transport is not None:
             self._peer._transport.write(data)
 
     def eof_received(self) -> bool:
