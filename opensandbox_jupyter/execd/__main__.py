@@ -76,6 +76,7 @@ async def _serve(settings: Settings) -> None:
         loop="asyncio",
         lifespan="off",
         log_config=None,
+        log_level=logging.ERROR,
         access_log=False,
         server_header=False,
         date_header=False,

@@ -21,6 +21,7 @@ __all__ = ["make_app"]
 
 _TOKEN = EXECD_TOKEN_HEADER.lower().encode()
 _MOST_HEADERS = 100
+_MOST_BYTES = 64 * 1024
 
 
 class Guard:
@@ -37,8 +38,9 @@ class Guard:
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers: list[tuple[bytes, bytes]] = scope["headers"]
-        if len(headers) > _MOST_HEADERS:
-            return error_response(431, "INVALID_REQUEST_BODY", "There are too many headers.")
+        size = sum(len(name) + len(value) for name, value in headers)
+        if len(headers) > _MOST_HEADERS or size > _MOST_BYTES:
+            return error_response(431, "INVALID_REQUEST_BODY", "The headers are too many or long.")
         given = [value for name, value in headers if name == _TOKEN]
         if len(given) != 1 or not hmac.compare_digest(given[0], self._token):
             message = f"The header {EXECD_TOKEN_HEADER} does not carry this sandbox's token."

@@ -20,7 +20,6 @@ from opensandbox_jupyter.execd.requests import absolute, integer
 __all__ = ["download"]
 
 _UNSIZED_LIMIT = 16 * 1024 * 1024
-_END = re.compile(rb"\r?\n?\Z")
 _RANGE = re.compile(r"\s*bytes\s*=\s*(\d{0,19})\s*-\s*(\d{0,19})\s*(?:,|$)")
 
 
@@ -147,7 +146,8 @@ def _lines(file: FileIO, first: int, most: int | None) -> Iterator[bytes]:
             block = block[:end]
         text = held + block
         # What ends the block may be the end of the last line, which is not sent.
-        held = _END.search(text)[0]  # type: ignore[index]  # it matches nothing, too
+        tail = text[-2:]
+        held = tail if tail == b"\r\n" else tail[-1:] if tail.endswith((b"\r", b"\n")) else b""
         yield text[: len(text) - len(held)].replace(b"\r\n", b"\n")
 
 

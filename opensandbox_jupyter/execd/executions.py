@@ -26,7 +26,8 @@ _KEEP = 24 * 3600.0
 _MOST = 10_000
 _CONTENT_KEPT = 4096
 _QUIET = 0.2
-_LINGER = 25
+_LINGER = 25  # looks, half of _QUIET apart
+_LEFT_BEHIND = 4 * 1024 * 1024
 _START_FAILED = 255
 
 
@@ -61,7 +62,7 @@ class Execution:
         self._began = time.monotonic()
         self._took = 0.0
         self._last_read = 0.0
-        self._lingered = 0
+        self._lingered = self._left_behind = 0
         self._timer: asyncio.TimerHandle | None = None
         self._ending: asyncio.Task[None] | None = None
 
@@ -109,6 +110,9 @@ class Execution:
         def read(data: bytes) -> None:
             self._last_read = time.monotonic()
             feed(data)
+            if self.exit_code is not None:
+                self._left_behind += len(data)
+                self._settle()
 
         return read
 
@@ -149,19 +153,21 @@ class Execution:
         self._settle()
 
     def _settle(self) -> None:
-        """Notice the end: all pipes have ended, or the leader has and the others are quiet."""
+        """Notice the end: all pipes have ended, or the leader has and the others are quiet.
+
+        Those that are never quiet are heard for a while and no longer.
+        """
+        is_open = any(pipe.is_open for pipe in self._pipes)
+        if self.drained and self.log is not None and not is_open:
+            self.log.close()
         if self.drained or self.exit_code is None:
             return
-        if not any(pipe.is_open for pipe in self._pipes):
+        quiet = time.monotonic() - max(self._last_read, self._began + self._took)
+        lost_patience = not self.paused and (quiet >= _QUIET or self._lingered > _LINGER)
+        if not is_open or lost_patience or self._left_behind > _LEFT_BEHIND:
             self._drain()
-            return
-        if not self.paused:
-            quiet = time.monotonic() - max(self._last_read, self._began + self._took)
-            if quiet >= _QUIET or self._lingered >= _LINGER:
-                self._drain()
-                return
-            self._lingered += 1
-        if self._timer is None:
+        elif self._timer is None:
+            self._lingered += not self.paused
             self._timer = asyncio.get_running_loop().call_later(_QUIET / 2, self._look_again)
 
     def _look_again(self) -> None:
@@ -171,11 +177,12 @@ class Execution:
     def _drain(self) -> None:
         self.drained = True
         self._stop_timer()
-        for pipe in self._pipes:
-            pipe.discard()
-        if self.log is not None:
-            self.log.close()
-            self._finish()
+        if self.log is None:
+            for pipe in self._pipes:
+                pipe.discard()
+        else:
+            self._finish()  # what is left behind still writes to the log
+            self._settle()
         self.on_change()
 
     def _finish(self) -> None:

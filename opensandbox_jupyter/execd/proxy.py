@@ -47,7 +47,7 @@ class Proxy:
             await exchange.run(scope, target, receive, send)
         except (OSError, h11.ProtocolError) as exc:
             if exchange.answering:
-                raise
+                return  # an answer without its end is cut off for the client, too
             message = f"Nothing useful came from port {port}: {exc}"
             await error_response(502, "BAD_GATEWAY", message)(scope, receive, send)
         finally:

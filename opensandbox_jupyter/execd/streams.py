@@ -90,7 +90,7 @@ class CommandStream:
         self._hold = _HOLD_LINE if lines else _HOLD_CHUNK
         self._lines = lines
         self._encoders = {name: Encoder(name, lines=lines) for name in ("stdout", "stderr")}
-        self._due: float | None = None
+        self._due: dict[str, float] = {}
         self._sent = 0.0
         self._gone = False
 
@@ -123,6 +123,7 @@ class CommandStream:
                 for at in range(0, len(data), _SLICE):
                     if piece := encoder.feed(data[at : at + _SLICE]):
                         self._sent = loop.time()
+                        self._due.pop(stream, None)
                         yield piece
                         if self._gone:
                             return
@@ -134,21 +135,23 @@ class CommandStream:
             if now >= ping_at:
                 yield events.ping()
                 ping_at = now + _PING_EVERY
-            await self._output.wait(min(ping_at, self._due or ping_at))
+            await self._output.wait(min([ping_at, *self._due.values()]))
 
     def _late(self, now: float, *, final: bool) -> bytes:
         """Return the events of text that was held long enough, and remember when to look again."""
-        if final:
-            return b"".join(encoder.flush(final=True) for encoder in self._encoders.values())
-        if not any(encoder.held for encoder in self._encoders.values()):
-            self._due = None
-            return b""
-        if self._due is None:
-            self._due = (now if self._lines else self._sent) + self._hold
-        if now < self._due:
-            return b""
-        self._due, self._sent = None, now
-        return b"".join(encoder.flush() for encoder in self._encoders.values())
+        out = b""
+        for stream, encoder in self._encoders.items():
+            if final:
+                out += encoder.flush(final=True)
+            elif encoder.held:
+                since = now if self._lines else self._sent
+                if now >= self._due.setdefault(stream, since + self._hold):
+                    out += encoder.flush()
+            if not encoder.held:
+                self._due.pop(stream, None)
+        if out:
+            self._sent = now
+        return out
 
     def _last(self) -> bytes:
         """Return the one event that ends the stream."""
