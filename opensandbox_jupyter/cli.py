@@ -6,9 +6,9 @@ import argparse
 import dataclasses
 import logging
 import os
+import select
 import signal
 import sys
-import time
 from pathlib import Path
 
 from opensandbox_jupyter import __version__
@@ -18,6 +18,7 @@ __all__ = ["main"]
 
 _DEFAULT_PORT = 8080
 _IDLE_MINUTES = 15.0
+_STOP_SECONDS = 30.0
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -105,12 +106,14 @@ def _stop(_: argparse.Namespace) -> int:
         return 0
     handle = os.pidfd_open(server.pid)
     signal.pidfd_send_signal(handle, signal.SIGTERM)
-    for _attempt in range(300):
-        if find_server() is None:
-            print("The server ended.")
-            return 0
-        time.sleep(0.1)
-    raise LocalServerException(f"The server (process {server.pid}) did not end within 30 s.")
+    ended = select.select([handle], [], [], _STOP_SECONDS)[0]
+    os.close(handle)
+    if not ended:
+        raise LocalServerException(
+            f"The server (process {server.pid}) did not end within {_STOP_SECONDS:.0f} s."
+        )
+    print("The server ended.")
+    return 0
 
 
 def _doctor(_: argparse.Namespace) -> int:

@@ -101,11 +101,20 @@ def places() -> Places:
         return Places(Path("/var/lib") / _NAME, Path("/run") / _NAME, Path("/var/log") / _NAME)
     import platformdirs
 
-    return Places(
-        Path(platformdirs.user_data_dir(_NAME, appauthor=False)),
-        Path(platformdirs.user_runtime_dir(_NAME, appauthor=False)),
-        Path(platformdirs.user_state_dir(_NAME, appauthor=False)),
-    )
+    data = Path(platformdirs.user_data_dir(_NAME, appauthor=False))
+    state = Path(platformdirs.user_state_dir(_NAME, appauthor=False))
+    return Places(data / "server", _own_runtime_directory() or data / "run", state)
+
+
+def _own_runtime_directory() -> Path | None:
+    """Return this user's place for what runs; never one that others may make, as in ``/tmp``."""
+    for base in (f"/run/user/{os.geteuid()}", os.environ.get("XDG_RUNTIME_DIR", "")):
+        try:
+            if base and Path(base).lstat().st_uid == os.geteuid():
+                return Path(base) / _NAME
+        except OSError:
+            continue
+    return None
 
 
 def private_directory(path: Path) -> Path:

@@ -12,7 +12,7 @@ from http import HTTPStatus
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -54,8 +54,10 @@ def make_app(routes: list[BaseRoute], policy: Policy, touched: Callable[[], None
         exception_handlers={
             Refusal: _answer_refusal,
             HTTPException: _answer_http_error,
-            sqlite3.Error: _answer_full_disk,
-            OSError: _answer_full_disk,
+            ClientDisconnect: _answer_nobody,
+            sqlite3.Error: _answer_fault,
+            OSError: _answer_fault,
+            Exception: _answer_fault,
         },
     )
     inner.router.redirect_slashes = False
@@ -76,12 +78,9 @@ class _Gate:
             return
         headers = _Headers(scope["headers"])
         request_id = _request_id(headers)
-        started = False
 
         async def named_send(message: Message) -> None:
-            nonlocal started
             if message["type"] == "http.response.start":
-                started = True
                 message["headers"].append(
                     (REQUEST_ID_HEADER.lower().encode(), request_id.encode("ascii"))
                 )
@@ -89,16 +88,14 @@ class _Gate:
 
         try:
             self._check(scope, headers)
-            self._touched()
-            await self._app(scope, _bounded(receive), named_send)
         except Refusal as refusal:
-            if not started:
-                await _answer(refusal)(scope, receive, named_send)
+            await _answer(refusal)(scope, receive, named_send)
+            return
+        self._touched()
+        try:
+            await self._app(scope, _bounded(receive), named_send)
         except Exception:
             _LOG.exception("request %s failed", request_id)
-            if not started:
-                unknown = Refusal(500, "GENERAL::UNKNOWN_ERROR", "An unexpected error occurred.")
-                await _answer(unknown)(scope, receive, named_send)
 
     def _check(self, scope: Scope, headers: _Headers) -> None:
         if len(headers.pairs) > _MOST_HEADERS:
@@ -187,11 +184,17 @@ async def _answer_http_error(request: Request, error: Exception) -> Response:
     return _answer(Refusal(error.status_code, code, message), error.headers)
 
 
-async def _answer_full_disk(_: Request, error: Exception) -> Response:
+async def _answer_nobody(_: Request, error: Exception) -> Response:
+    """The client is gone; nobody reads this."""
+    return Response(status_code=400)
+
+
+async def _answer_fault(_: Request, error: Exception) -> Response:
     """A disk without room is its own answer; everything else is not expected."""
     text = str(error).lower()
     if "no space" in text or "disk is full" in text or "quota" in text:
         return _answer(
             Refusal(507, "SANDBOX::INTERNAL_ERROR", "The server's disk has no room left.")
         )
-    raise error
+    _LOG.error("unexpected: %r", error, exc_info=error)
+    return _answer(Refusal(500, "GENERAL::UNKNOWN_ERROR", "An unexpected error occurred."))

@@ -15,7 +15,8 @@ from pathlib import Path
 __all__ = ["Cgroups", "Group", "Limits", "detect"]
 
 _NAME = "opensandbox-jupyter"
-_WANTED = ("memory", "pids", "cpu", "freezer")
+_WANTED = ("memory", "pids", "cpu")
+"""Without the freezer of version 1: what it holds cannot be killed, and so would outlive us."""
 _PERIOD = 100_000
 
 
@@ -36,7 +37,7 @@ class Cgroups:
     bases: dict[str, Path]
 
     def can(self, controller: str) -> bool:
-        """Whether ``memory``, ``pids``, ``cpu`` or ``freezer`` works here."""
+        """Whether ``memory``, ``pids``, ``cpu`` or ``freezer`` (version 2 only) works here."""
         return controller in self.bases
 
     def make(self, name: str, limits: Limits) -> Group:
@@ -44,18 +45,22 @@ class Cgroups:
         directories = {key: base / name for key, base in self.bases.items()}
         group = Group(self.version, directories)
         for directory in set(directories.values()):
-            directory.mkdir(exist_ok=True)
+            directory.mkdir(parents=True, exist_ok=True)
         group.set_limits(limits)
         return group
 
+    def close(self) -> None:
+        """Remove the places themselves, unless groups are left in them."""
+        for base in set(self.bases.values()):
+            with contextlib.suppress(OSError):
+                base.rmdir()
+
     def sweep(self) -> None:
         """Kill and remove the groups that an earlier server left."""
-        names = {path.name for base in self.bases.values() for path in base.iterdir()}
-        for name in names:
-            directories = {key: base / name for key, base in self.bases.items()}
-            present = {key: path for key, path in directories.items() if path.is_dir()}
-            if present and name != "server":
-                Group(self.version, present).remove()
+        for key, base in self.bases.items():
+            for path in base.iterdir():
+                if path.is_dir():
+                    Group(self.version, {key: path}).remove()
 
 
 @dataclass(frozen=True)
@@ -94,10 +99,7 @@ class Group:
 
     def freeze(self, timeout: float = 5.0) -> bool:
         """Stop every process where it is. Return whether all of them stand still. Blocks."""
-        if self.version == 2:
-            self._write("freezer", "cgroup.freeze", "1")
-        else:
-            self._write("freezer", "freezer.state", "FROZEN")
+        self._write("freezer", "cgroup.freeze", "1")
         deadline = time.monotonic() + timeout
         while not self._is_frozen():
             if time.monotonic() > deadline:
@@ -108,10 +110,7 @@ class Group:
 
     def thaw(self) -> None:
         """Let every process go on."""
-        if self.version == 2:
-            self._write("freezer", "cgroup.freeze", "0")
-        else:
-            self._write("freezer", "freezer.state", "THAWED")
+        self._write("freezer", "cgroup.freeze", "0")
 
     def out_of_memory_kills(self) -> int:
         """Return how many processes the kernel killed because the sandbox was full."""
@@ -153,8 +152,6 @@ class Group:
 
     def _is_frozen(self) -> bool:
         directory = self.directories["freezer"]
-        if self.version == 1:
-            return (directory / "freezer.state").read_text(encoding="ascii").strip() == "FROZEN"
         return "frozen 1" in (directory / "cgroup.events").read_text(encoding="ascii")
 
     def _write(self, controller: str, name: str, value: str) -> None:
@@ -164,8 +161,13 @@ class Group:
                 (directory / name).write_text(value, encoding="ascii")
 
 
-def detect() -> Cgroups | None:
-    """Return where this process may make groups, or ``None`` when it may not."""
+def detect(owner: str) -> Cgroups | None:
+    """Return where this process may make groups, or ``None`` when it may not.
+
+    Args:
+        owner: a name of this server's own, so that none touches the groups of another.
+    """
+    name = f"{_NAME}-{owner}"
     first: dict[str, Path] = {}
     unified: Path | None = None
     own = _own_groups()
@@ -175,23 +177,23 @@ def detect() -> Cgroups | None:
                 first[controller] = _below(mounted, root, own.get(controller, "/"))
         elif kind == "cgroup2":
             unified = _below(mounted, root, own.get("", "/"))
-    first = {key: path / _NAME for key, path in first.items() if _can_make(path / _NAME)}
+    first = {key: path / name for key, path in first.items() if _can_make(path / name)}
     if first:
         return Cgroups(1, first)
-    return _detect_unified(unified) if unified is not None else None
+    return _detect_unified(unified, name) if unified is not None else None
 
 
-def _detect_unified(own: Path) -> Cgroups | None:
+def _detect_unified(own: Path, name: str) -> Cgroups | None:
     """Find a place below our own group, or, for root, below the topmost one."""
     candidates = [own]
     if os.geteuid() == 0:
         candidates += [parent for parent in own.parents if (parent / "cgroup.procs").exists()][-1:]
     for candidate in candidates:
-        base = candidate / _NAME
+        base = candidate / name
         if not _can_make(base):
             continue
         offered = _enable(candidate, base)
-        bases = {key: base for key in _WANTED[:3] if key in offered}
+        bases = {key: base for key in _WANTED if key in offered}
         if (base.parent / "cgroup.freeze").exists() or candidate != own:
             bases["freezer"] = base
         if {"memory", "pids"} & set(bases):
@@ -204,7 +206,7 @@ def _detect_unified(own: Path) -> Cgroups | None:
 def _enable(candidate: Path, base: Path) -> set[str]:
     """Pass the controllers on to ``base`` and its children; return those that arrived."""
     for directory in (candidate, base):
-        for controller in _WANTED[:3]:
+        for controller in _WANTED:
             with contextlib.suppress(OSError):
                 (directory / "cgroup.subtree_control").write_text(
                     f"+{controller}", encoding="ascii"

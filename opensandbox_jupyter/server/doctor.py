@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 from dataclasses import dataclass
@@ -56,9 +57,10 @@ def _user() -> Finding:
 
 
 def _limits() -> Finding:
-    found = cgroups.detect()
-    able = [name for name in ("cpu", "memory", "pids", "freezer") if found and found.can(name)]
-    missing = [name for name in ("cpu", "memory", "pids", "freezer") if name not in able]
+    found = cgroups.detect(f"doctor-{os.getpid()}")
+    if found is not None:
+        found.close()
+    missing = [name for name in ("cpu", "memory", "pids") if not found or not found.can(name)]
     if not missing:
         return Finding("limits", True, "cpu, memory and processes are limited for each sandbox")
     return Finding(

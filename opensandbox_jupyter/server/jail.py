@@ -2,7 +2,8 @@
 
 A sandbox of an ordinary user is one bubblewrap. Root's has a second one around it: that one
 gathers everything the sandbox may see below ``/src``, where an ordinary uid can reach it, then
-becomes that uid and starts the inner one.
+becomes that uid and starts the inner one. It has a pid namespace, because a dying parent without
+capabilities may not signal a child of another uid: only the end of the namespace is certain.
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ def outer_options(jail: Jail, programs: Programs) -> tuple[list[str], Jail]:
         supplies=tuple(Bind(places[bind.source], bind.target) for bind in jail.supplies),
     )
     options = [
-        "--die-with-parent",
+        *("--unshare-pid", "--die-with-parent"),
         *programs.options(),
         *("--bind", "/proc", "/proc", "--dev-bind", "/dev", "/dev"),
         *("--perms", "0755", "--dir", "/tmp", "--perms", "0755", "--dir", _PLACES),  # noqa: S108

@@ -110,7 +110,7 @@ def _trial(tools: Tools) -> list[str]:
         return inner
     uid = str(outer_uid(()))
     return [
-        *(tools.bwrap, "--die-with-parent", *system, "--bind", "/proc", "/proc"),
+        *(tools.bwrap, "--unshare-pid", "--die-with-parent", *system, "--bind", "/proc", "/proc"),
         *("--dev-bind", "/dev", "/dev", "--perms", "0755", "--dir", "/tmp"),  # noqa: S108
         *("--", tools.setpriv, "--reuid", uid, "--regid", uid, "--clear-groups", *inner),
     ]

@@ -7,9 +7,12 @@ import contextlib
 import os
 import signal
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import psutil
+
+from opensandbox_jupyter.server.errors import Refusal
 
 if TYPE_CHECKING:
     from opensandbox_jupyter.server.cgroups import Group
@@ -17,6 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["Confined"]
 
 _TAIL_BYTES = 16_384
+_REST_SECONDS = 0.05
+_STOP_ATTEMPTS = 500
+_STILL = frozenset({psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD})
 
 
 class Confined:
@@ -27,13 +33,14 @@ class Confined:
         self._output = output
         self._tail = bytearray()
         self._first: int | None = None
-        self._first_handle: int | None = None
+        self._holder: int | None = None
         self._handle = os.pidfd_open(popen.pid)
         loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[int] = loop.create_future()
         """The exit code of the outermost process, once all are gone."""
         os.set_blocking(output, False)
         loop.add_reader(output, self._read_output)
+        self._rest: asyncio.TimerHandle | None = None
         loop.add_reader(self._handle, self._reap)
 
     @property
@@ -47,10 +54,10 @@ class Confined:
         self._read_output()
         return self._tail.decode("utf-8", "replace").strip()
 
-    def found_first(self, pid: int) -> None:
-        """Learn the pid of the first process inside."""
-        self._first = pid
-        self._first_handle = os.pidfd_open(pid)
+    def found(self, holder: int, first: int) -> None:
+        """Learn the pid of the process whose end ends all others, and of the first one inside."""
+        self._first = first
+        self._holder = os.pidfd_open(holder)
 
     def tree(self) -> list[psutil.Process]:
         """Return every process inside, the first one included."""
@@ -61,17 +68,18 @@ class Confined:
             return [first, *first.children(recursive=True)]
         return []
 
-    def stop_all(self) -> None:
-        """Stop every process with SIGSTOP, until no new one turns up. Blocks."""
-        stopped: set[int] = set()
-        for _ in range(100):
-            fresh = [process for process in self.tree() if process.pid not in stopped]
-            if not fresh:
-                return
-            for process in fresh:
-                stopped.add(process.pid)
+    def stop_all(self) -> bool:
+        """Stop every process with SIGSTOP. Return whether all of them stand still. Blocks."""
+        for _ in range(_STOP_ATTEMPTS):
+            moving = [process for process in self.tree() if not _stands_still(process)]
+            if not moving:
+                return True
+            for process in moving:
                 with contextlib.suppress(psutil.Error):
                     process.suspend()
+            time.sleep(0.002)
+        self.continue_all()
+        return False
 
     def continue_all(self) -> None:
         """Let every process go on after :meth:`stop_all`. Blocks."""
@@ -82,30 +90,41 @@ class Confined:
     async def kill(self, group: Group | None) -> None:
         """Kill every process inside and wait until they are gone."""
         for attempt in range(3):
+            if self.ended.done():
+                return
             self._signal(attempt)
             if group is not None:
                 with contextlib.suppress(OSError):
                     group.thaw()
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(asyncio.shield(self.ended), 5.0)
-                return
+        if not self.ended.done():
+            raise Refusal(500, "DOCKER::SANDBOX_DELETE_FAILED", "Its processes cannot be killed.")
 
     def _signal(self, attempt: int) -> None:
-        if self._first_handle is not None and attempt == 0:
+        if self._holder is not None and attempt == 0:
             with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._first_handle, signal.SIGKILL)
+                signal.pidfd_send_signal(self._holder, signal.SIGKILL)
         else:
             self._popen.kill()
 
     def _read_output(self) -> None:
-        with contextlib.suppress(BlockingIOError, OSError):
-            while not self.ended.done() or self._output >= 0:
-                data = os.read(self._output, 65_536)
-                if not data:
-                    asyncio.get_running_loop().remove_reader(self._output)
-                    return
-                self._tail += data
-                del self._tail[:-_TAIL_BYTES]
+        """Take a little and rest: what is inside could write without end."""
+        if self._output < 0:
+            return
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._output)
+        with contextlib.suppress(BlockingIOError):
+            data = os.read(self._output, 65_536)
+            self._tail += data
+            del self._tail[:-_TAIL_BYTES]
+            if not data:
+                return
+        self._rest = loop.call_later(_REST_SECONDS, self._listen)
+
+    def _listen(self) -> None:
+        if self._output >= 0:
+            asyncio.get_running_loop().add_reader(self._output, self._read_output)
 
     def _reap(self) -> None:
         loop = asyncio.get_running_loop()
@@ -114,9 +133,19 @@ class Confined:
         code = self._popen.wait()
         self._read_output()
         loop.remove_reader(self._output)
+        if self._rest is not None:
+            self._rest.cancel()
         os.close(self._output)
         self._output = -1
-        if self._first_handle is not None:
-            os.close(self._first_handle)
+        if self._holder is not None:
+            os.close(self._holder)
+            self._holder = None
         if not self.ended.done():
             self.ended.set_result(code)
+
+
+def _stands_still(process: psutil.Process) -> bool:
+    try:
+        return process.status() in _STILL
+    except psutil.Error:
+        return True

@@ -27,10 +27,10 @@ _DIRECTORIES = {
     "var/log": 0o755, "var/tmp": 0o1777, "workspace": 0o755,
 }  # fmt: skip
 
-_PASSWD = (
+_USERS = (
     "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
 )
-_GROUP = "root:x:0:\ntty:x:5:\nstaff:x:50:\nnogroup:x:65534:\n"
+_GROUPS = "root:x:0:\ntty:x:5:\nstaff:x:50:\nnogroup:x:65534:\n"
 _NAME_SERVICES = "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\n"
 _SYSTEM_LINKS = ("bin", "lib", "lib32", "lib64", "libx32", "sbin")
 _COPIED = ("etc/localtime", "etc/debian_version", "etc/os-release", "etc/services", "etc/protocols")
@@ -64,8 +64,8 @@ def build(root: Path, image: Image, hostname: str, uid: int) -> None:
 def _write_etc(root: Path, hostname: str) -> None:
     hosts = f"127.0.0.1 localhost\n::1 localhost ip6-localhost\n127.0.1.1 {hostname}\n"
     texts = {
-        "passwd": _PASSWD,
-        "group": _GROUP,
+        "passwd": _USERS,
+        "group": _GROUPS,
         "hosts": hosts,
         "hostname": f"{hostname}\n",
         "nsswitch.conf": _NAME_SERVICES,

@@ -10,7 +10,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from opensandbox_jupyter.server.clock import stamp, steady, wall
+from opensandbox_jupyter.server.clock import steady, wall
 from opensandbox_jupyter.server.errors import Refusal, not_found
 from opensandbox_jupyter.server.identity import outer_uid
 from opensandbox_jupyter.server.images import find_image
@@ -197,7 +197,9 @@ class Sandboxes:
             await self._put_down(entry)
             self._say(entry, "Failed", "RELAUNCH_FAILED", str(error))
         else:
-            message = f"Its files are there; processes were lost when the server ended at or before {stamp(wall())}."
+            message = (
+                "Its processes ended with an earlier server; it was started again on its files."
+            )
             self._say(entry, "Running", "SERVER_RESTARTED", message)
 
     async def close(self) -> None:
@@ -209,6 +211,7 @@ class Sandboxes:
             if entry.timer is not None:
                 entry.timer.cancel()
         await asyncio.gather(*map(self._put_down, self._entries.values()))
+        self._workshop.close()
         self._records.close()
 
     def _entry(self, sandbox_id: str) -> _Entry:
@@ -293,7 +296,8 @@ class Sandboxes:
     async def _expire(self, entry: _Entry) -> None:
         async with entry.lock:
             deadline = entry.deadline
-            if deadline is None or deadline > steady():
+            is_there = self._entries.get(entry.record.id) is entry
+            if not is_there or deadline is None or deadline > steady():
                 return
             try:
                 await asyncio.shield(self._remove(entry))
@@ -306,14 +310,18 @@ class Sandboxes:
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _LOG.error("unexpected: %r", task.exception(), exc_info=task.exception())
 
 
 def _freeze(confined: Confined, group: Group | None) -> bool:
     if group is not None and group.can_freeze:
         return group.freeze()
-    confined.stop_all()
-    return True
+    return confined.stop_all()
 
 
 def _thaw(confined: Confined, group: Group | None) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import json
 import os
 import platform
 import re
@@ -71,9 +70,10 @@ async def launch(plan: Plan) -> Confined:
     start = _Start(plan)
     try:
         return await start.run()
-    except OSError as error:
+    except (OSError, ValueError, asyncio.IncompleteReadError) as error:
         await start.undo()
-        status = 503 if error.errno in {errno.EMFILE, errno.ENFILE, errno.EAGAIN} else 500
+        number = error.errno if isinstance(error, OSError) else None
+        status = 503 if number in {errno.EMFILE, errno.ENFILE, errno.EAGAIN} else 500
         raise _failed(f"The sandbox could not be started: {error}.", status) from error
     except BaseException:
         await start.undo()
@@ -106,8 +106,8 @@ class _Start:
         listener = self._listen()
         confined = self._spawn(block, config, status_write, listener)
         self._done(block, config, status_write, listener)
-        first = await self._or_end(_read_pid(status))
-        confined.found_first(first)
+        await self._or_end(_wait_for_status(status))
+        first = _find_first(confined)
         if self._plan.group is not None:
             self._plan.group.add(first)  # while it waits, so that all later ones are in too
         os.write(unblock, b"1")
@@ -220,33 +220,47 @@ class _Start:
             os.close(descriptor)
 
 
-async def _read_pid(status: int) -> int:
-    """Return the pid of the first process inside, as bubblewrap tells it."""
+def _find_first(confined: Confined) -> int:
+    """Go down from the outermost process to the first one inside; each has one child."""
+    (holder,) = _children(confined.pids[0])
+    first = holder
+    for _ in range(2 if is_host_root() else 0):
+        (first,) = _children(first)
+    confined.found(holder, first)
+    return first
+
+
+async def _wait_for_status(status: int) -> None:
+    """Wait until bubblewrap says that the first process inside is there."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     pipe = os.fdopen(os.dup(status), "rb", buffering=0)
     transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
     try:
-        text = await reader.readuntil(b"}")
-        return int(json.loads(text)["child-pid"])
+        await reader.readuntil(b"child-pid")
     finally:
         transport.close()
 
 
 async def _wait_for_program(first: int) -> None:
     """Wait until the first process inside has started execd, when all links of the chain hold."""
-    children = Path(f"/proc/{first}/task/{first}/children")
     while True:
-        for child in _children(first, children):
-            with contextlib.suppress(OSError):
-                if Path(f"/proc/{child}/comm").read_text(encoding="utf-8") != "bwrap\n":
-                    return
+        if any(_program(child) not in {"", "bwrap"} for child in _children(first)):
+            return
         await asyncio.sleep(0.001)
 
 
-def _children(pid: int, listed: Path) -> list[int]:
+def _program(pid: int) -> str:
     try:
-        return [int(child) for child in listed.read_text(encoding="ascii").split()]
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+        return [int(child) for child in text.split()]
     except FileNotFoundError:  # a kernel without that file
         with contextlib.suppress(psutil.Error):
             return [child.pid for child in psutil.Process(pid).children()]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
+import logging
 import os
 import uuid
 from collections.abc import Collection
@@ -18,6 +20,7 @@ from opensandbox_jupyter.server.cgroups import Cgroups, Group, Limits
 from opensandbox_jupyter.server.errors import unavailable
 from opensandbox_jupyter.server.images import Image, find_image
 from opensandbox_jupyter.server.jail import SPECIAL_PROC, Jail
+from opensandbox_jupyter.server.probe import Tools
 from opensandbox_jupyter.server.process import Confined
 from opensandbox_jupyter.server.records import Record
 from opensandbox_jupyter.server.removal import remove_tree
@@ -25,9 +28,9 @@ from opensandbox_jupyter.server.start import Plan, launch
 
 __all__ = ["Started", "Workshop"]
 
-_PATH = (
-    "/opt/venv/bin:/root/.local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-)
+_LOG = logging.getLogger(__name__)
+_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_PATH = f"{rootfs.VENV}/bin:/root/.local/bin:{_SYSTEM_PATH}"
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Workshop:
         self._trash = private_directory(data / "trash")
         sockets = private_directory(run / "sockets")
         self._sockets = os.open(sockets, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._cgroups: Cgroups | None = cgroups.detect()
+        self._cgroups: Cgroups | None = cgroups.detect(_short_name(data))
 
     def check(self) -> None:
         """Make sure that this host can isolate a sandbox. Raises: Refusal 503."""
@@ -68,20 +71,7 @@ class Workshop:
         tools = probe.find_tools()
         if isinstance(tools, str):
             raise unavailable(tools)
-        root = self._homes / record.id / "root"
-        jail = Jail(
-            root=str(root),
-            hostname=_hostname(record),
-            supplies=provision.supplies(),
-            library=provision.EXECD_LIBRARY,
-            environment=provision.execd_environment(),
-            existing_proc=frozenset(path for path in SPECIAL_PROC if Path(path).exists()),
-            can_forbid_userns=tools.can_forbid_userns,
-            can_size_tmpfs=tools.can_size_tmpfs,
-        )
-        kinds = {bind.target: Path(bind.source).is_dir() for bind in jail.supplies}
-        targets = [(target, kinds.get(target, True)) for target in jail.mount_points]
-        rootfs.secure_mount_points(root, targets, record.outer_uid)
+        jail = self._jail(record, tools)
         group = self._make_group(record)
         counts_memory = self._cgroups is not None and self._cgroups.can("memory")
         plan = Plan(
@@ -99,6 +89,23 @@ class Workshop:
             self.clear_away(record, group)
             raise
         return Started(confined, group, plan.socket_path, _birth_certificates(confined.pids))
+
+    def _jail(self, record: Record, tools: Tools) -> Jail:
+        root = self._homes / record.id / "root"
+        jail = Jail(
+            root=str(root),
+            hostname=_hostname(record),
+            supplies=provision.supplies(),
+            library=provision.EXECD_LIBRARY,
+            environment=provision.execd_environment(),
+            existing_proc=frozenset(path for path in SPECIAL_PROC if Path(path).exists()),
+            can_forbid_userns=tools.can_forbid_userns,
+            can_size_tmpfs=tools.can_size_tmpfs,
+        )
+        kinds = {bind.target: Path(bind.source).is_dir() for bind in jail.supplies}
+        targets = [(target, kinds.get(target, True)) for target in jail.mount_points]
+        rootfs.secure_mount_points(root, targets, record.outer_uid)
+        return jail
 
     def describe(self, record: Record) -> str:
         """Return what a person should know of a running sandbox, one or two sentences."""
@@ -127,17 +134,17 @@ class Workshop:
         """Free the disk. Blocks."""
         home = self._homes / record.id
         trash = self._trash / uuid.uuid4().hex
-        with contextlib.suppress(FileNotFoundError):
+        try:
             home.rename(trash)
-            remove_tree(trash)
+        except FileNotFoundError:
+            return
+        _try_remove(trash)
 
     def sweep(self) -> None:
         """Remove what an earlier server left half-removed. Blocks."""
         if self._cgroups is not None:
             self._cgroups.sweep()
-        for path in self._trash.iterdir():
-            with contextlib.suppress(OSError):
-                remove_tree(path)
+        self._empty_trash()
         for name in os.listdir(self._sockets):
             os.unlink(name, dir_fd=self._sockets)
 
@@ -151,13 +158,22 @@ class Workshop:
                         process.kill()
                         process.wait(5)
 
+    def close(self) -> None:
+        """Give back what the server itself took."""
+        os.close(self._sockets)
+        if self._cgroups is not None:
+            self._cgroups.close()
+
     def remove_strangers(self, known: Collection[str]) -> None:
         """Remove files of sandboxes that no record knows. Blocks."""
         for path in self._homes.iterdir():
             if path.name not in known:
-                trash = self._trash / uuid.uuid4().hex
-                path.rename(trash)
-                remove_tree(trash)
+                path.rename(self._trash / uuid.uuid4().hex)
+        self._empty_trash()
+
+    def _empty_trash(self) -> None:
+        for path in self._trash.iterdir():
+            _try_remove(path)
 
     def _make_group(self, record: Record) -> Group | None:
         if self._cgroups is None:
@@ -170,6 +186,18 @@ class Workshop:
 
 
 _why_not = functools.cache(probe.why_not)
+
+
+def _try_remove(path: Path) -> None:
+    """Remove a tree; what cannot be removed now is tried again when the server starts."""
+    try:
+        remove_tree(path)
+    except OSError as error:
+        _LOG.warning("could not remove %s: %s", path, error)
+
+
+def _short_name(path: Path) -> str:
+    return hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:12]
 
 
 def _hostname(record: Record) -> str:
