@@ -16,9 +16,9 @@ import uvicorn
 from opensandbox_jupyter.execd.app import make_app
 from opensandbox_jupyter.execd.commands import start_entrypoint
 from opensandbox_jupyter.execd.executions import Book
-from opensandbox_jupyter.execd.protocol import BoundedH11
 from opensandbox_jupyter.execd.reaper import reap_orphans
 from opensandbox_jupyter.execd.settings import Settings, read_settings
+from opensandbox_jupyter.hosting.heads import HeadGuard
 
 __all__ = ["main"]
 
@@ -71,7 +71,7 @@ async def _serve(settings: Settings) -> None:
     start_entrypoint(settings, book)
     config = uvicorn.Config(
         make_app(settings, book),
-        http=BoundedH11,
+        http=HeadGuard,
         ws="none",
         loop="asyncio",
         lifespan="off",

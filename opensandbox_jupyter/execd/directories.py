@@ -13,9 +13,9 @@ from starlette.routing import Route
 
 from opensandbox_jupyter.execd.entries import Describer, Ownership, apply, json_array
 from opensandbox_jupyter.execd.errors import Refusal
-from opensandbox_jupyter.execd.removal import remove_tree
 from opensandbox_jupyter.execd.requests import absolute, integer, paths_of, read_json
 from opensandbox_jupyter.execd.walk import walk
+from opensandbox_jupyter.hosting.removal import remove_tree
 
 __all__ = ["ROUTES"]
 

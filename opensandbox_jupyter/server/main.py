@@ -21,10 +21,10 @@ import uvicorn
 
 from opensandbox_jupyter import __version__
 from opensandbox_jupyter.exceptions import IsolationUnavailableException, LocalServerException
+from opensandbox_jupyter.hosting.heads import HEAD_BYTES, HeadGuard
 from opensandbox_jupyter.runtime_file import Places, RuntimeFile, private_directory, proof
 from opensandbox_jupyter.server import probe
 from opensandbox_jupyter.server.app import Policy, make_app
-from opensandbox_jupyter.server.heads import HEAD_BYTES, HeadGuard
 from opensandbox_jupyter.server.lifecycle import routes
 from opensandbox_jupyter.server.records import Records
 from opensandbox_jupyter.server.sandboxes import Sandboxes

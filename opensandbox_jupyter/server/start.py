@@ -28,6 +28,7 @@ from opensandbox_jupyter.constants import EXECD_TOKEN_HEADER
 from opensandbox_jupyter.server import jail as walls
 from opensandbox_jupyter.server import seccomp
 from opensandbox_jupyter.server.errors import Refusal
+from opensandbox_jupyter.server.guard import StartGuard
 from opensandbox_jupyter.server.identity import is_host_root
 from opensandbox_jupyter.server.process import Confined
 from opensandbox_jupyter.server.provision import execd_command, programs
@@ -67,7 +68,10 @@ async def launch(plan: Plan) -> Confined:
     Raises:
         Refusal: it did not start; nothing of it is left but its files.
     """
-    start = _Start(plan)
+    try:
+        start = _Start(plan)
+    except OSError as error:
+        raise _failed(f"The sandbox could not be started: {error}.", 503) from error
     try:
         return await start.run()
     except (OSError, ValueError, asyncio.IncompleteReadError) as error:
@@ -89,8 +93,10 @@ class _Start:
         self._plan = plan
         self._open: set[int] = set()
         self._confined: Confined | None = None
+        self._guard = StartGuard()
 
     def close(self) -> None:
+        self._guard.close()
         for descriptor in self._open:
             os.close(descriptor)
         self._open.clear()
@@ -112,6 +118,7 @@ class _Start:
             self._plan.group.add(first)  # while it waits, so that all later ones are in too
         os.write(unblock, b"1")
         await self._or_end(_wait_for_program(first))
+        self._guard.dismiss()
         settings = msgspec.json.encode({**self._plan.settings, "listen_fd": listener})
         await self._tell(tell, settings)
         await self._or_end(_ping(self._plan.socket_path, str(self._plan.settings["token"])))
@@ -130,7 +137,7 @@ class _Start:
             env={},
             cwd="/",
             pass_fds=(block, config, status, listener, filter_, *options),
-            start_new_session=True,
+            **self._guard.membership(),
         )
         self._open.discard(output)
         self._done(output_write, filter_, *options)

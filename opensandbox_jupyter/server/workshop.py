@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 
+from opensandbox_jupyter.hosting.removal import remove_tree
 from opensandbox_jupyter.runtime_file import private_directory
 from opensandbox_jupyter.server import cgroups, probe, provision, rootfs
 from opensandbox_jupyter.server.cgroups import Cgroups, Group, Limits
@@ -23,7 +24,6 @@ from opensandbox_jupyter.server.jail import SPECIAL_PROC, Jail
 from opensandbox_jupyter.server.probe import Tools
 from opensandbox_jupyter.server.process import Confined
 from opensandbox_jupyter.server.records import Record
-from opensandbox_jupyter.server.removal import remove_tree
 from opensandbox_jupyter.server.start import Plan, launch
 
 __all__ = ["Started", "Workshop"]

@@ -1,14 +1,15 @@
-"""Removes a directory tree that a sandbox left, whatever it did to it.
+"""Removes a tree, whatever a sandbox did to it.
 
 A tree may be 10,000 directories deep or hold directories that nobody may enter. So every
 directory found inside is first moved to the top: no path ever grows, nothing recurses.
-No link is followed, and the sandbox is dead by now, so that nothing moves under our hands.
+No link is followed.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import stat
 from itertools import count
 from pathlib import Path
 
@@ -17,16 +18,21 @@ __all__ = ["remove_tree"]
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def remove_tree(path: Path) -> None:
+def remove_tree(path: str | Path) -> None:
     """Remove ``path`` and all below it. Nothing there is no error. Blocks.
 
     Raises:
         OSError: something could not be removed.
     """
     try:
-        top = os.open(path, _DIRECTORY)
-    except FileNotFoundError:
+        info = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
         return
+    if not stat.S_ISDIR(info.st_mode):
+        os.unlink(path)
+        return
+    os.chmod(path, 0o700)
+    top = os.open(path, _DIRECTORY)
     try:
         numbers = count()
         _empty(top, top, numbers)
@@ -39,7 +45,7 @@ def remove_tree(path: Path) -> None:
                 _remove_directory(top, name, numbers)
     finally:
         os.close(top)
-    path.rmdir()
+    os.rmdir(path)
 
 
 def _remove_directory(top: int, name: str, numbers: count[int]) -> None:

@@ -1,4 +1,4 @@
-"""HTTP/1.1 with a deadline and a size limit for request heads, which uvicorn has not."""
+"""HTTP/1.1 with a deadline for request heads, which uvicorn has not, and errors in JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ HEAD_SECONDS = 10.0
 
 
 class HeadGuard(H11Protocol):
-    """One connection. A head that is late is cut off; one that is too long is answered 431."""
+    """One connection. A head that is late is cut off; one that is too long is answered 431.
+
+    ``code`` is what the program says of a request that it cannot read.
+    """
+
+    code = "INVALID_REQUEST_BODY"
 
     _timer: asyncio.TimerHandle | None = None
     _waiting_bytes = 0
@@ -45,7 +50,7 @@ class HeadGuard(H11Protocol):
         is_long = self._waiting_bytes > HEAD_BYTES
         reason = "431 Request Header Fields Too Large" if is_long else "400 Bad Request"
         message = "The request head is longer than 64 KiB." if is_long else msg
-        body = json.dumps({"code": "SANDBOX::INVALID_PARAMETER", "message": message})
+        body = json.dumps({"code": self.code, "message": message})
         head = (
             f"HTTP/1.1 {reason}\r\ncontent-type: application/json\r\n"
             f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"

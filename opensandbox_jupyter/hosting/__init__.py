@@ -1,0 +1,1 @@
+"""What the lifecycle server and execd both stand on."""
