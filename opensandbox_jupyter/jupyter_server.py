@@ -76,4 +76,5 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 
 def _load_jupyter_server_extension(app: ServerApp) -> None:
     path = url_path_join(app.base_url, "opensandbox", "api", "status")
-    app.web_app.add_handlers(".*$", [(path, StatusHandler)])
+    rules = [(path, StatusHandler)]
+    app.web_app.add_handlers(".*$", rules)  # type: ignore[no-untyped-call,unused-ignore]

@@ -1,0 +1,46 @@
+# From a fresh clone with Python 3.10+, git and make: `make lab`. Everything else: `make help`.
+VENV ?= .venv
+export VENV
+BIN = $(VENV)/bin
+
+# Jupyter asks for this when it is root, as it is in a container.
+AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
+LAB_ARGS ?=
+TEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: lab demo test check generate bench vendor setup-lab setup-dev clean help
+
+lab: setup-lab ## open the quick start in JupyterLab; sets everything up the first time
+	$(BIN)/jupyter lab $(AS_ROOT) $(LAB_ARGS) notebooks/01_quickstart.ipynb
+
+demo: setup-lab ## run the quick start here in the terminal, without a browser
+	@$(BIN)/python scripts/demo.py notebooks/01_quickstart.ipynb
+
+test: setup-dev vendor ## run all tests, the notebooks and a real browser included
+	$(BIN)/python -m pytest --nbval --nbval-sanitize-with notebooks/sanitize.cfg tests notebooks $(TEST_ARGS) </dev/null
+
+check: setup-dev ## lint, formatting, types, generated code
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python scripts/make_sync.py --check
+
+generate: setup-dev ## write the blocking SDK anew from the async one
+	$(BIN)/python scripts/make_sync.py
+
+bench: setup-dev vendor ## measure against the vendor's SDK and the machine's own limits
+	$(BIN)/python benchmarks/run.py
+
+vendor: ## set up the vendor's SDK in an environment of its own
+	@scripts/setup vendor
+
+setup-lab setup-dev: setup-%:
+	@scripts/setup $*
+
+clean: ## remove environments, caches and builds
+	rm -rf .venv .venvs build dist screenshots .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
