@@ -29,11 +29,7 @@ class Portal:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        # An empty context: otherwise all output of the thread would go to the cell that made it.
-        empty = contextvars.Context()
-        self._thread = threading.Thread(
-            target=empty.run, args=(self._serve,), name="opensandbox-portal", daemon=True
-        )
+        self._thread = threading.Thread(target=self._serve, name="opensandbox-portal", daemon=True)
         self._thread.start()
 
     @property
@@ -43,7 +39,8 @@ class Portal:
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         """Start ``coroutine`` on the portal and return its future at once."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        # The context of the caller stays behind, too: it would tie the work to one cell.
+        return contextvars.Context().run(asyncio.run_coroutine_threadsafe, coroutine, self._loop)
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run ``coroutine`` on the portal and wait for its result.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import asyncio
+import contextvars
 import multiprocessing
 import threading
 
@@ -60,6 +61,16 @@ def test_a_portal_does_not_wait_for_itself(portal: Portal) -> None:
 
     with pytest.raises(SandboxException, match="await"):
         portal.call(outer())
+
+
+def test_the_work_belongs_to_no_cell(portal: Portal) -> None:
+    cell = contextvars.ContextVar("cell", default="none")
+
+    async def look() -> str:
+        return cell.get()
+
+    cell.set("first")
+    assert portal.call(look()) == "none"
 
 
 def test_closing_cancels_what_runs() -> None:
