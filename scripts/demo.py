@@ -62,6 +62,7 @@ def main(path: Path) -> int:
     client = Narrator(
         nbformat.read(path, as_version=4),
         timeout=300,
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],
         resources={"metadata": {"path": str(path.parent)}},
         on_cell_start=on_cell_start,
         on_cell_executed=on_cell_executed,

@@ -13,8 +13,9 @@ from opensandbox_jupyter.exceptions import (
     SandboxConnectionException,
     SandboxException,
 )
-from opensandbox_jupyter.magics.footer import footer
+from opensandbox_jupyter.magics.footer import footer, time_of
 from opensandbox_jupyter.magics.loss import why_lost
+from opensandbox_jupyter.magics.runs import KILLED
 from opensandbox_jupyter.models.execd import (
     Execution,
     ExecutionHandlers,
@@ -119,6 +120,8 @@ class Job:
             message = (
                 f"The command did not run (run {run.id}): {run.error or 'no reason was given'}"
             )
+        elif run.exit_code == KILLED:
+            message = f"{self._killer()} (run {run.id})."
         else:
             message = f"The command ended with exit code {run.exit_code} (run {run.id})."
         tail = run.tail
@@ -131,6 +134,12 @@ class Job:
             tail=tail,
             hint=f"`%sandbox show {run.id}` shows its output; --no-raise lets the notebook go on.",
         )
+
+    def _killer(self) -> str:
+        limit = self._opts.timeout
+        if limit is not None and self.run.seconds >= limit.total_seconds():
+            return f"The command was ended by its time limit of {time_of(limit.total_seconds())}"
+        return "The command was killed by a signal"
 
     async def _supervise(self) -> Execution | None:
         handlers = ExecutionHandlers(

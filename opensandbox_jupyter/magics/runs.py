@@ -14,7 +14,10 @@ from opensandbox_jupyter.magics.escape import Cleaner, Text, visible
 from opensandbox_jupyter.magics.footer import lines_of
 from opensandbox_jupyter.magics.spool import Spool
 
-__all__ = ["Run", "shortened"]
+__all__ = ["KILLED", "Run", "shortened"]
+
+KILLED = -1
+"""The exit code that execd gives to a command that a signal ended, its time limit included."""
 
 _READ_LIMIT = 64 * 1024 * 1024
 _TAIL_LINES = 5
@@ -79,11 +82,13 @@ class Run:
 
     @property
     def state(self) -> str:
-        """One word or two: ``running``, ``exit 0``, ``interrupted``, ``lost``, ``not started``."""
+        """One word or two: ``running``, ``exit 0``, ``killed``, ``interrupted``, ``lost``, …"""
         if self.running:
             return "running"
         if self.interrupted:
             return "interrupted"
+        if self.exit_code == KILLED:
+            return "killed"
         if self.exit_code is not None:
             return f"exit {self.exit_code}"
         return "lost" if self.execution_id else "not started"

@@ -29,7 +29,7 @@ def outer_uid(taken: Collection[int]) -> int:
     """Return the uid for a new sandbox, none of ``taken`` where root may choose.
 
     Raises:
-        LookupError: every id is taken.
+        LookupError: every id is taken, or this user namespace maps none.
     """
     if not is_host_root():
         return os.geteuid()
@@ -39,7 +39,10 @@ def outer_uid(taken: Collection[int]) -> int:
         for uid in range(start, start + size):
             if uid not in taken and not _has_name(uid):
                 return uid
-    raise LookupError("No user id is free for another sandbox.")
+    raise LookupError(
+        "Root has no ordinary user id to give to a sandbox here:"
+        " run the server as an ordinary user, or in a container that maps more user ids."
+    )
 
 
 def owner(path: Path, uid: int) -> None:

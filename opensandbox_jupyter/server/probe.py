@@ -84,11 +84,12 @@ def why_not() -> str | None:
         return tools
     try:
         seccomp.program()
+        trial = _trial(tools)
     except LookupError as error:
         return str(error.args[0])
     try:
         result = subprocess.run(
-            _trial(tools), env={}, cwd="/", capture_output=True, timeout=20, check=False
+            trial, env={}, cwd="/", capture_output=True, timeout=20, check=False
         )
     except (OSError, subprocess.SubprocessError) as error:
         return f"{tools.bwrap} does not run: {error}."

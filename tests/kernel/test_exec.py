@@ -74,6 +74,8 @@ def test_options_reach_the_command(kernel: Kernel) -> None:
     assert cell.displays[0] == "/tmp,1 2,sesame"
     cell = kernel.run("%%sandbox_exec --timeout 1s\nsleep 600")
     assert cell.reply["ename"] == "CommandFailed"
+    assert "its time limit of 1.00 s" in cell.reply["evalue"]
+    assert "killed" in cell.displays[0]
     assert kernel.run("%sandbox_exec --quiet -o q echo unseen").messages == []
     assert kernel.value("q.text") == "unseen\n"
 

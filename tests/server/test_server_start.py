@@ -163,6 +163,42 @@ def hide_bubblewrap(home: Path) -> Path:
     return directory
 
 
+WITHOUT_NAMESPACES = """
+import ctypes, os, sys
+parent, child = os.pipe(), os.pipe()
+pid = os.fork()
+if pid == 0:
+    if ctypes.CDLL(None).unshare(0x10000000) != 0:
+        os._exit(77)
+    os.write(child[1], b"x")
+    os.read(parent[0], 1)
+    os.setgid(0)
+    os.setuid(0)
+    open("/proc/sys/user/max_user_namespaces", "w").write("0")
+    os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+os.read(child[0], 1)
+for name in ("uid_map", "gid_map"):
+    open(f"/proc/{pid}/{name}", "w").write("0 0 4294967295")
+os.write(parent[1], b"x")
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a host that forbids them")
+def test_where_user_namespaces_are_forbidden_the_setting_is_named(home: Path) -> None:
+    doctor = subprocess.run(
+        [sys.executable, "-c", WITHOUT_NAMESPACES, "-m", "opensandbox_jupyter.cli", "doctor"],
+        env=environment(home),
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert doctor.returncode == 1, doctor.stderr
+    assert "raise `sysctl user.max_user_namespaces`" in doctor.stdout
+
+
 def test_doctor_is_content_here(home: Path) -> None:
     doctor = cli(home, "doctor")
     assert doctor.returncode == 0, doctor.stdout
