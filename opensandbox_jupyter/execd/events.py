@@ -36,8 +36,8 @@ def _one_line(data: bytes) -> bytes:
 
 
 def init(execution_id: str) -> bytes:
-    """Return the first event, which names the execution."""
-    return _event("init", text=execution_id)
+    """Return the first event: it names the execution, and says that line ends will be kept."""
+    return _event("init", text=execution_id, exact=True)
 
 
 def ping() -> bytes:

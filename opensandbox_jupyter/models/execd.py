@@ -36,7 +36,10 @@ _Id = Annotated[int, Field(ge=0, le=2**32 - 1)]
 
 @dataclass(slots=True)
 class OutputMessage:
-    """A piece of output as it came: ``text`` keeps its line ends; ``timestamp`` is Unix ms."""
+    """A piece of output, line ends included, also where a daemon took them away.
+
+    ``timestamp`` is Unix ms.
+    """
 
     text: str
     timestamp: int = 0
@@ -105,25 +108,18 @@ class Execution:
     @property
     def stdout(self) -> str:
         """All standard output as one text, line ends as they were sent."""
-        return _joined(self.logs.stdout)
+        return "".join(message.text for message in self.logs.stdout)
 
     @property
     def stderr(self) -> str:
         """All error output as one text, line ends as they were sent."""
-        return _joined(self.logs.stderr)
+        return "".join(message.text for message in self.logs.stderr)
 
     @property
     def text(self) -> str:
         """Standard output without its last line end, then the results, a line each."""
         body = self.stdout.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
         return "\n".join([body] * bool(body) + [r.text for r in self.result if r.text])
-
-
-def _joined(messages: list[OutputMessage]) -> str:
-    """Join pieces; older daemons cut the line ends off, so a missing one is put back."""
-    if any(m.text.endswith(("\n", "\r")) for m in messages[:-1]) or len(messages) < 2:
-        return "".join(m.text for m in messages)
-    return "\n".join(m.text for m in messages)
 
 
 @dataclass(slots=True)

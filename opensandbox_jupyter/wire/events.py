@@ -18,7 +18,10 @@ MAX_FRAME = 64 * 1024 * 1024
 
 
 class Event(msgspec.Struct, gc=False):
-    """One frame. ``type`` is empty for a bare error object that a server put into the stream."""
+    """One frame. ``type`` is empty for a bare error object that a server put into the stream.
+
+    ``exact`` is our own: the daemon says that it sends output as it was printed.
+    """
 
     type: str = ""
     text: str = ""
@@ -29,6 +32,7 @@ class Event(msgspec.Struct, gc=False):
     error: Optional[dict[str, Any]] = None  # noqa: UP045
     code: str = ""
     message: str = ""
+    exact: bool = False
 
     @property
     def is_terminal(self) -> bool:

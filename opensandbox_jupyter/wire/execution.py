@@ -13,6 +13,7 @@ from opensandbox_jupyter.models.execd import (
     OutputMessage,
 )
 from opensandbox_jupyter.wire.events import Event, EventDecoder
+from opensandbox_jupyter.wire.seams import Seams
 
 __all__ = ["ExecutionReader", "Notice"]
 
@@ -33,6 +34,7 @@ class ExecutionReader:
         self._keep = keep_output
         self._has_exit_code = has_exit_code
         self._decoder = EventDecoder()
+        self._seams = {"stdout": Seams(), "stderr": Seams()}
 
     def feed(self, chunk: bytes) -> list[Notice]:
         """Return what ``chunk`` tells, in order.
@@ -73,13 +75,16 @@ class ExecutionReader:
     def _take(self, event: Event) -> Notice | None:
         kind, execution = event.type, self.execution
         if kind in ("stdout", "stderr"):
-            message = OutputMessage(event.text, event.timestamp, kind == "stderr")
+            text = self._seams[kind].join(event.text)
+            message = OutputMessage(text, event.timestamp, kind == "stderr")
             if self._keep:
                 logs = execution.logs
                 (logs.stderr if message.is_error else logs.stdout).append(message)
             return message
         if kind == "init":
             execution.id = event.text or None
+            if event.exact:
+                self._seams = {kind: Seams(exact=True) for kind in self._seams}
             return ExecutionInit(event.text, event.timestamp)
         if kind == "execution_count":
             execution.execution_count = event.execution_count

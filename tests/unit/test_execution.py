@@ -121,18 +121,9 @@ def test_a_frame_beyond_all_bounds_is_refused(monkeypatch: pytest.MonkeyPatch) -
             reader.feed(b"x" * 100)
 
 
-@pytest.mark.parametrize(
-    ("pieces", "text"),
-    [
-        ([], ""),
-        (["a\n", "b\n"], "a\nb\n"),
-        (["a", "b"], "a\nb"),
-        (["a", "\n", "b"], "a\nb"),
-        (["one"], "one"),
-    ],
-)
-def test_stdout_joins_pieces_of_newer_and_of_older_daemons(pieces: list[str], text: str) -> None:
-    execution = Execution()
-    execution.logs.stdout = [OutputMessage(piece) for piece in pieces]
+def test_the_first_event_may_say_that_output_is_exact() -> None:
+    dots: list[dict[str, object]] = [{"type": "stdout", "text": ".", "timestamp": 3}] * 3
+    exact = {**STREAM[0], "exact": True}
 
-    assert execution.stdout == text
+    assert read(wire([exact, *dots, STREAM[-1]]), []).stdout == "..."
+    assert read(wire([STREAM[0], *dots, STREAM[-1]]), []).stdout == ".\n.\n."

@@ -1,0 +1,39 @@
+"""Puts line ends back that a daemon took away.
+
+Daemons before 1.1 send one event a line without its line end, ``"\\n"`` for an empty one; later
+ones, and ours, send the text as it was printed. Which of them it is shows in the stream itself.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Seams"]
+
+_ENDS = ("\n", "\r")
+
+
+class Seams:
+    """The pieces of one stream of output, in order.
+
+    Args:
+        exact: whether it is known that pieces are sent as they were printed.
+    """
+
+    def __init__(self, *, exact: bool = False) -> None:
+        self._exact = exact
+        self._begun = False
+        self._owed = ""
+
+    def join(self, text: str) -> str:
+        """Return ``text`` with the line end before it that it needs."""
+        if self._exact:
+            return text
+        empty_line = text in ("\n", "\r\n")
+        if text.endswith(_ENDS) and not empty_line:
+            self._exact = True
+            owed, self._owed = self._owed, ""
+            return owed + text
+        if empty_line and not self._begun:
+            self._owed = text
+        before = "\n" if self._begun else ""
+        self._begun = True
+        return before if empty_line else before + text
