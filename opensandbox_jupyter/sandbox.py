@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from typing_extensions import Self
 
@@ -28,6 +27,7 @@ from opensandbox_jupyter.models.sandboxes import (
     SandboxRenewResponse,
     Volume,
 )
+from opensandbox_jupyter.models.spec import SandboxSpec, positive
 from opensandbox_jupyter.wire.base import Operation, Origin
 from opensandbox_jupyter.wire.readiness import Patience, find_endpoint, wait_ready
 
@@ -36,8 +36,6 @@ __all__ = ["Sandbox"]
 _LIFETIME = timedelta(minutes=10)
 _READY = timedelta(seconds=30)
 _INTERVAL = timedelta(milliseconds=200)
-_RESOURCES = {"cpu": "1", "memory": "2Gi"}
-_IDLE = ("tail", "-f", "/dev/null")
 
 T = TypeVar("T")
 HealthCheck = Callable[["Sandbox"], Awaitable[bool]]
@@ -144,7 +142,7 @@ class Sandbox:
             SandboxReadyTimeoutException: when it is not ready in time.
             LocalServerException: when the embedded server cannot be started.
         """
-        request = _create_request(
+        spec = SandboxSpec(
             image=image,
             snapshot_id=snapshot_id,
             timeout=timeout,
@@ -162,7 +160,7 @@ class Sandbox:
         connection = await Connection.open(connection_config)
         try:
             created = await connection.transport.run(
-                connection.protocol.create(connection.server, request)
+                connection.protocol.create(connection.server, spec)
             )
             try:
                 return await cls._reach(
@@ -376,55 +374,4 @@ def expiry_after(timeout: timedelta) -> datetime:
     Raises:
         InvalidArgumentException: when ``timeout`` is not a positive timedelta.
     """
-    if not isinstance(timeout, timedelta) or timeout <= timedelta(0):
-        raise InvalidArgumentException(
-            f"A lifetime must be a positive timedelta, not {timeout!r}.",
-            hint="For example timedelta(minutes=30).",
-        )
-    return datetime.now(timezone.utc) + timeout
-
-
-def _create_request(
-    *,
-    image: SandboxImageSpec | str | None,
-    snapshot_id: str | None,
-    timeout: timedelta | None,
-    entrypoint: Sequence[str] | None,
-    resource: Mapping[str, str] | None,
-    secure_access: bool,
-    **optional: Any,
-) -> dict[str, Any]:
-    """Return the body of a create request; what is not asked for is left out."""
-    if (image is None) == (snapshot_id is None):
-        raise InvalidArgumentException(
-            "Give an image or a snapshot_id, one of the two.", hint='For example "python:3.11".'
-        )
-    if timeout is not None:
-        expiry_after(timeout)
-    if isinstance(entrypoint, str):
-        raise InvalidArgumentException(
-            "entrypoint must be a list of words.", hint=f"Use [{entrypoint!r}]."
-        )
-    request: dict[str, Any] = {
-        "timeout": None if timeout is None else math.ceil(timeout.total_seconds()),
-        "resourceLimits": dict(resource or _RESOURCES),
-        "entrypoint": list(entrypoint or _IDLE),
-        "secureAccess": secure_access,
-    }
-    if image is not None:
-        spec = image if isinstance(image, SandboxImageSpec) else SandboxImageSpec(image)
-        request["image"] = _wire(spec)
-    if snapshot_id is not None:
-        request["snapshotId"] = checked_id(snapshot_id, "snapshot id")
-    names = {"network_policy": "networkPolicy"}
-    request.update({names.get(k, k): _wire(v) for k, v in optional.items() if v})
-    return request
-
-
-def _wire(value: Any) -> Any:
-    """Return a model, or a collection of them, as it goes on the wire."""
-    if hasattr(value, "model_dump"):
-        return value.model_dump(by_alias=True, exclude_none=True)
-    if isinstance(value, Mapping):
-        return dict(value)
-    return [_wire(item) for item in value]
+    return datetime.now(timezone.utc) + positive(timeout)

@@ -5,12 +5,11 @@ Generated from ``sandbox.py`` by ``scripts/make_sync.py``: change that file, ``m
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from typing_extensions import Self
 
@@ -27,6 +26,7 @@ from opensandbox_jupyter.models.sandboxes import (
     SandboxRenewResponse,
     Volume,
 )
+from opensandbox_jupyter.models.spec import SandboxSpec, positive
 from opensandbox_jupyter.sync.commands import CommandsSync
 from opensandbox_jupyter.sync.connection import ConnectionSync, checked_id
 from opensandbox_jupyter.sync.files import FilesSync
@@ -39,8 +39,6 @@ __all__ = ["SandboxSync"]
 _LIFETIME = timedelta(minutes=10)
 _READY = timedelta(seconds=30)
 _INTERVAL = timedelta(milliseconds=200)
-_RESOURCES = {"cpu": "1", "memory": "2Gi"}
-_IDLE = ("tail", "-f", "/dev/null")
 
 T = TypeVar("T")
 HealthCheck = Callable[["SandboxSync"], bool]
@@ -149,7 +147,7 @@ class SandboxSync:
             SandboxReadyTimeoutException: when it is not ready in time.
             LocalServerException: when the embedded server cannot be started.
         """
-        request = _create_request(
+        spec = SandboxSpec(
             image=image,
             snapshot_id=snapshot_id,
             timeout=timeout,
@@ -166,9 +164,7 @@ class SandboxSync:
         patience = Patience(ready_timeout, health_check_polling_interval)
         connection = ConnectionSync.open(connection_config)
         try:
-            created = connection.transport.run(
-                connection.protocol.create(connection.server, request)
-            )
+            created = connection.transport.run(connection.protocol.create(connection.server, spec))
             try:
                 return cls._reach(
                     connection, created.id, patience, health_check, skip=skip_health_check
@@ -379,55 +375,4 @@ def expiry_after(timeout: timedelta) -> datetime:
     Raises:
         InvalidArgumentException: when ``timeout`` is not a positive timedelta.
     """
-    if not isinstance(timeout, timedelta) or timeout <= timedelta(0):
-        raise InvalidArgumentException(
-            f"A lifetime must be a positive timedelta, not {timeout!r}.",
-            hint="For example timedelta(minutes=30).",
-        )
-    return datetime.now(timezone.utc) + timeout
-
-
-def _create_request(
-    *,
-    image: SandboxImageSpec | str | None,
-    snapshot_id: str | None,
-    timeout: timedelta | None,
-    entrypoint: Sequence[str] | None,
-    resource: Mapping[str, str] | None,
-    secure_access: bool,
-    **optional: Any,
-) -> dict[str, Any]:
-    """Return the body of a create request; what is not asked for is left out."""
-    if (image is None) == (snapshot_id is None):
-        raise InvalidArgumentException(
-            "Give an image or a snapshot_id, one of the two.", hint='For example "python:3.11".'
-        )
-    if timeout is not None:
-        expiry_after(timeout)
-    if isinstance(entrypoint, str):
-        raise InvalidArgumentException(
-            "entrypoint must be a list of words.", hint=f"Use [{entrypoint!r}]."
-        )
-    request: dict[str, Any] = {
-        "timeout": None if timeout is None else math.ceil(timeout.total_seconds()),
-        "resourceLimits": dict(resource or _RESOURCES),
-        "entrypoint": list(entrypoint or _IDLE),
-        "secureAccess": secure_access,
-    }
-    if image is not None:
-        spec = image if isinstance(image, SandboxImageSpec) else SandboxImageSpec(image)
-        request["image"] = _wire(spec)
-    if snapshot_id is not None:
-        request["snapshotId"] = checked_id(snapshot_id, "snapshot id")
-    names = {"network_policy": "networkPolicy"}
-    request.update({names.get(k, k): _wire(v) for k, v in optional.items() if v})
-    return request
-
-
-def _wire(value: Any) -> Any:
-    """Return a model, or a collection of them, as it goes on the wire."""
-    if hasattr(value, "model_dump"):
-        return value.model_dump(by_alias=True, exclude_none=True)
-    if isinstance(value, Mapping):
-        return dict(value)
-    return [_wire(item) for item in value]
+    return datetime.now(timezone.utc) + positive(timeout)

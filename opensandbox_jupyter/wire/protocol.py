@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from opensandbox_jupyter.exceptions import UnsupportedOperationException
 from opensandbox_jupyter.models.execd import CommandLogs, CommandStatus, RunCommandOpts
@@ -27,6 +27,7 @@ from opensandbox_jupyter.models.sandboxes import (
     SandboxMetrics,
     SandboxRenewResponse,
 )
+from opensandbox_jupyter.models.spec import SandboxSpec
 from opensandbox_jupyter.wire.base import Call, Operation, Origin
 
 __all__ = ["Protocol"]
@@ -47,10 +48,8 @@ class Protocol:
         raise UnsupportedOperationException(feature, self.name)
 
     # -- lifecycle -------------------------------------------------------------------------------
-    def create(
-        self, server: Origin, request: Mapping[str, Any]
-    ) -> Operation[SandboxCreateResponse]:
-        """Create a sandbox from the fields of a create request."""
+    def create(self, server: Origin, spec: SandboxSpec) -> Operation[SandboxCreateResponse]:
+        """Create a sandbox."""
         self._lacks("creating a sandbox")
 
     def get(self, server: Origin, sandbox_id: str) -> Operation[SandboxInfo]:

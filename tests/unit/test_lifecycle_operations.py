@@ -12,7 +12,16 @@ from opensandbox_jupyter.exceptions import (
     SandboxApiException,
     SandboxRateLimitException,
 )
-from opensandbox_jupyter.models.sandboxes import SandboxFilter
+from opensandbox_jupyter.models.sandboxes import (
+    Host,
+    NetworkPolicy,
+    NetworkRule,
+    SandboxFilter,
+    SandboxImageAuth,
+    SandboxImageSpec,
+    Volume,
+)
+from opensandbox_jupyter.models.spec import SandboxSpec
 from opensandbox_jupyter.wire.base import Reply
 from opensandbox_jupyter.wire.opensandbox import OpenSandbox
 
@@ -25,19 +34,50 @@ INFO = {
 }
 
 
-def test_create_posts_the_request_and_accepts_202() -> None:
+def test_create_sends_the_defaults_and_no_more() -> None:
     answer = ok({"id": "s1", "status": {"state": "Running"}}, 202)
+    spec = SandboxSpec(image="x", timeout=timedelta(minutes=10))
 
-    created, (call,) = drive(PROTOCOL.create(SERVER, {"image": {"uri": "x"}}), answer)
+    created, (call,) = drive(PROTOCOL.create(SERVER, spec), answer)
 
     assert created.id == "s1"
-    assert (call.method, call.path, sent(call)) == ("POST", "/sandboxes", {"image": {"uri": "x"}})
+    assert (call.method, call.path) == ("POST", "/sandboxes")
+    assert sent(call) == {
+        "image": {"uri": "x"},
+        "timeout": 600,
+        "resourceLimits": {"cpu": "1", "memory": "2Gi"},
+        "entrypoint": ["tail", "-f", "/dev/null"],
+        "secureAccess": False,
+    }
+
+
+def test_create_sends_everything_that_is_asked_for() -> None:
+    spec = SandboxSpec(
+        image=SandboxImageSpec("x", auth=SandboxImageAuth(username="u", password="p")),
+        env={"A": "b"},
+        network_policy=NetworkPolicy(egress=[NetworkRule(action="allow", target="*.a.test")]),
+        volumes=[Volume(name="v", host=Host(path="/data"), mount_path="/mnt", read_only=True)],
+    )
+
+    _, (call,) = drive(PROTOCOL.create(SERVER, spec), ok({"id": "s1"}, 202))
+
+    body = sent(call)
+    assert body["timeout"] is None
+    assert body["image"] == {"uri": "x", "auth": {"username": "u", "password": "p"}}
+    assert body["env"] == {"A": "b"}
+    assert body["networkPolicy"] == {
+        "defaultAction": "deny",
+        "egress": [{"action": "allow", "target": "*.a.test"}],
+    }
+    assert body["volumes"] == [
+        {"name": "v", "host": {"path": "/data"}, "mountPath": "/mnt", "readOnly": True}
+    ]
 
 
 @pytest.mark.parametrize("status", [200, 201])
 def test_create_refuses_other_successes(status: int) -> None:
     with pytest.raises(SandboxApiException) as caught:
-        drive(PROTOCOL.create(SERVER, {}), ok({"id": "s1"}, status))
+        drive(PROTOCOL.create(SERVER, SandboxSpec(image="x")), ok({"id": "s1"}, status))
 
     assert caught.value.status_code == status
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import quote, urlencode
+
+from pydantic import BaseModel
 
 from opensandbox_jupyter.models.sandboxes import (
     PagedSandboxInfos,
     SandboxCreateResponse,
     SandboxEndpoint,
     SandboxFilter,
+    SandboxImageSpec,
     SandboxInfo,
     SandboxRenewResponse,
 )
+from opensandbox_jupyter.models.spec import SandboxSpec
 from opensandbox_jupyter.wire.base import Call, Operation, Origin
 from opensandbox_jupyter.wire.errors import expect
 from opensandbox_jupyter.wire.opensandbox._read import read_model, to_json
@@ -23,6 +28,8 @@ from opensandbox_jupyter.wire.protocol import Protocol
 __all__ = ["Lifecycle"]
 
 _CREATED = (202,)
+_RESOURCES = {"cpu": "1", "memory": "2Gi"}
+_IDLE = ("tail", "-f", "/dev/null")
 
 
 def _sandbox(sandbox_id: str, tail: str = "") -> str:
@@ -32,11 +39,10 @@ def _sandbox(sandbox_id: str, tail: str = "") -> str:
 class Lifecycle(Protocol):
     """Create, look up, pause, resume, renew and kill sandboxes."""
 
-    def create(
-        self, server: Origin, request: Mapping[str, Any]
-    ) -> Operation[SandboxCreateResponse]:
+    def create(self, server: Origin, spec: SandboxSpec) -> Operation[SandboxCreateResponse]:
         """POST /sandboxes; only 202 is success."""
-        call = Call("create_sandbox", server, "POST", "/sandboxes", json=to_json(request))
+        body = to_json(_create_request(spec))
+        call = Call("create_sandbox", server, "POST", "/sandboxes", json=body)
         return read_model(call, (yield call), SandboxCreateResponse, _CREATED)
 
     def get(self, server: Origin, sandbox_id: str) -> Operation[SandboxInfo]:
@@ -91,3 +97,35 @@ class Lifecycle(Protocol):
     @staticmethod
     def _act(call: Call) -> Operation[None]:
         expect(call, (yield call))
+
+
+def _create_request(spec: SandboxSpec) -> dict[str, Any]:
+    """Return the body of a create request; what is not asked for is left out, but the timeout."""
+    lifetime = None if spec.timeout is None else math.ceil(spec.timeout.total_seconds())
+    image = SandboxImageSpec(spec.image) if isinstance(spec.image, str) else spec.image
+    optional = {
+        "image": image,
+        "snapshotId": spec.snapshot_id,
+        "env": spec.env,
+        "metadata": spec.metadata,
+        "platform": spec.platform,
+        "networkPolicy": spec.network_policy,
+        "extensions": spec.extensions,
+        "volumes": spec.volumes,
+    }
+    return {
+        "timeout": lifetime,
+        "resourceLimits": dict(spec.resource or _RESOURCES),
+        "entrypoint": list(spec.entrypoint or _IDLE),
+        "secureAccess": spec.secure_access,
+        **{name: _wire(value) for name, value in optional.items() if value},
+    }
+
+
+def _wire(value: Any) -> Any:
+    """Return a model, or a collection of them, as it goes on the wire."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(by_alias=True, exclude_none=True)
+    if isinstance(value, str):
+        return value
+    return dict(value) if isinstance(value, Mapping) else [_wire(item) for item in value]

@@ -1,0 +1,68 @@
+"""What a sandbox shall be, in words of no protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from opensandbox_jupyter.exceptions import InvalidArgumentException
+from opensandbox_jupyter.models.sandboxes import (
+    NetworkPolicy,
+    PlatformSpec,
+    SandboxImageSpec,
+    Volume,
+)
+
+__all__ = ["SandboxSpec", "positive"]
+
+
+@dataclass(frozen=True)
+class SandboxSpec:
+    """A sandbox that is wanted; fields as in ``Sandbox.create``.
+
+    Raises:
+        InvalidArgumentException: when they go against each other.
+    """
+
+    image: SandboxImageSpec | str | None = None
+    snapshot_id: str | None = None
+    timeout: timedelta | None = None
+    env: Mapping[str, str] | None = None
+    metadata: Mapping[str, str] | None = None
+    resource: Mapping[str, str] | None = None
+    platform: PlatformSpec | None = None
+    network_policy: NetworkPolicy | None = None
+    extensions: Mapping[str, str] | None = field(default=None, repr=False)
+    secure_access: bool = False
+    entrypoint: Sequence[str] | None = None
+    volumes: Sequence[Volume] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.image is None) == (self.snapshot_id is None):
+            raise InvalidArgumentException(
+                "Give an image or a snapshot_id, one of the two.",
+                hint='For example "python:3.11".',
+            )
+        if self.snapshot_id is not None and not self.snapshot_id.strip():
+            raise InvalidArgumentException("The snapshot id is empty.")
+        if self.timeout is not None:
+            positive(self.timeout)
+        if isinstance(self.entrypoint, str):
+            raise InvalidArgumentException(
+                "entrypoint must be a list of words.", hint=f"Use [{self.entrypoint!r}]."
+            )
+
+
+def positive(lifetime: timedelta) -> timedelta:
+    """Return ``lifetime``.
+
+    Raises:
+        InvalidArgumentException: when it is not a positive timedelta.
+    """
+    if not isinstance(lifetime, timedelta) or lifetime <= timedelta(0):
+        raise InvalidArgumentException(
+            f"A lifetime must be a positive timedelta, not {lifetime!r}.",
+            hint="For example timedelta(minutes=30).",
+        )
+    return lifetime
