@@ -17,6 +17,7 @@ from opensandbox_jupyter.execd.app import make_app
 from opensandbox_jupyter.execd.commands import start_entrypoint
 from opensandbox_jupyter.execd.executions import Book
 from opensandbox_jupyter.execd.reaper import reap_orphans
+from opensandbox_jupyter.execd.sessions import Sessions
 from opensandbox_jupyter.execd.settings import Settings, read_settings
 from opensandbox_jupyter.hosting.heads import HeadGuard
 
@@ -67,10 +68,10 @@ async def _serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again after serving, when there is still something to clean up.
         signal.signal(number, lambda *_: None)
-    book = Book(settings.state_dir)
+    book, sessions = Book(settings.state_dir), Sessions()
     start_entrypoint(settings, book)
     config = uvicorn.Config(
-        make_app(settings, book),
+        make_app(settings, book, sessions),
         http=HeadGuard,
         ws="none",
         loop="asyncio",
@@ -90,7 +91,7 @@ async def _serve(settings: Settings) -> None:
             with reap_orphans():
                 await uvicorn.Server(config).serve(sockets=[listener])
         finally:
-            await book.close()
+            await asyncio.gather(book.close(), sessions.close(), return_exceptions=True)
 
 
 if __name__ == "__main__":

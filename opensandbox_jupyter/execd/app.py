@@ -11,10 +11,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from opensandbox_jupyter.constants import EXECD_TOKEN_HEADER
-from opensandbox_jupyter.execd import commands, directories, files, metrics, uploads
+from opensandbox_jupyter.execd import commands, directories, files, metrics, sessions, uploads
 from opensandbox_jupyter.execd.errors import HANDLERS, error_response
 from opensandbox_jupyter.execd.executions import Book
 from opensandbox_jupyter.execd.proxy import Proxy
+from opensandbox_jupyter.execd.sessions import Sessions
 from opensandbox_jupyter.execd.settings import Settings
 
 __all__ = ["make_app"]
@@ -54,7 +55,7 @@ async def _ping(_: Request) -> Response:
     return Response()
 
 
-def make_app(settings: Settings, book: Book) -> ASGIApp:
+def make_app(settings: Settings, book: Book, open_sessions: Sessions) -> ASGIApp:
     """Return the ASGI application of the daemon."""
     routes = [
         Route("/ping", _ping),
@@ -66,10 +67,12 @@ def make_app(settings: Settings, book: Book) -> ASGIApp:
         *directories.ROUTES,
         *uploads.ROUTES,
         *metrics.ROUTES,
+        *sessions.ROUTES,
         Route("/proxy/{rest:path}", Proxy()),
     ]
     app = Starlette(routes=routes, exception_handlers=HANDLERS)
     app.router.redirect_slashes = False
     app.state.settings = settings
     app.state.book = book
+    app.state.sessions = open_sessions
     return Guard(app, settings.token)

@@ -19,6 +19,7 @@ from opensandbox_jupyter.execd.executions import Book, Execution
 from opensandbox_jupyter.execd.pieces import in_threads, read_pieces
 from opensandbox_jupyter.execd.processes import User
 from opensandbox_jupyter.execd.requests import read_json, settings_of
+from opensandbox_jupyter.execd.sessions import sessions_of
 from opensandbox_jupyter.execd.settings import Settings
 from opensandbox_jupyter.execd.streams import STREAM_HEADERS, CommandStream, Output
 
@@ -146,11 +147,12 @@ def _book(request: Request) -> Book:
 
 
 async def interrupt(request: Request) -> Response:
-    """End a command and everything that it started."""
+    """End a command and everything that it started, or what runs in a session."""
     execution_id = request.query_params.get("id")
     if not execution_id:
         raise Refusal(400, "MISSING_QUERY", "The parameter id is missing.")
-    await _book(request).find(execution_id, "RUNTIME_ERROR").interrupt()
+    shell = sessions_of(request).get(execution_id)
+    await (shell or _book(request).find(execution_id, "RUNTIME_ERROR")).interrupt()
     return Response()
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import array
 import asyncio
 import fcntl
 import os
+import termios
 from collections.abc import Callable
 
 __all__ = ["Pipe"]
@@ -64,6 +66,15 @@ class Pipe:
         """From now on, read and forget, so that whoever still writes is not held up."""
         self._on_data = self._on_end = None
         self.resume()
+
+    @property
+    def waiting(self) -> int:
+        """How many bytes have been written and not been read."""
+        if not self.is_open:
+            return 0
+        count = array.array("i", [0])
+        fcntl.ioctl(self._fd, termios.FIONREAD, count)
+        return count[0]
 
     def close(self) -> None:
         """Close both ends."""

@@ -14,7 +14,7 @@ import psutil
 
 from opensandbox_jupyter.execd.errors import Refusal, bad_request
 
-__all__ = ["Process", "User", "describe", "is_own", "terminate"]
+__all__ = ["Process", "User", "describe", "family", "is_own", "send", "terminate"]
 
 GRACE = 3.0
 """Seconds between the request to end and the end."""
@@ -52,6 +52,8 @@ class Process:
 
     Args:
         on_exit: called in the loop with the exit code, once; minus the signal if one ended it.
+        stdin: what it reads; nothing, usually.
+        keep: more descriptors that it inherits, under the numbers that they have here.
 
     Raises:
         OSError: when it cannot be started.
@@ -67,14 +69,17 @@ class Process:
         stderr: int,
         user: User,
         on_exit: Callable[[int], None],
+        stdin: int = subprocess.DEVNULL,
+        keep: Sequence[int] = (),
     ) -> None:
         self._popen = subprocess.Popen(
             argv,
             cwd=cwd,
             env=env,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=stdout,
             stderr=stderr,
+            pass_fds=keep,
             start_new_session=True,
             user=user.uid,
             group=user.gid,
@@ -129,15 +134,15 @@ async def terminate(process: Process, grace: float = GRACE) -> None:
     Raises:
         Refusal: 500 when something is still there after that.
     """
-    found = await asyncio.to_thread(_family, process.pid, set())
+    found = await asyncio.to_thread(family, process.pid, set())
     now = time.monotonic()
     if grace > 0:
-        _send(found, signal.SIGTERM)
-        _send(found, signal.SIGCONT)
+        send(found, signal.SIGTERM)
+        send(found, signal.SIGCONT)
         found = await _gone_by(process, found, now + grace)
     give_up = now + grace + _GIVE_UP
     while found and time.monotonic() < give_up:
-        _send(found, signal.SIGKILL)
+        send(found, signal.SIGKILL)
         found = await _gone_by(process, found, time.monotonic() + 5 * _STEP)
     if found:
         raise Refusal(500, "RUNTIME_ERROR", f"{len(found)} processes could not be ended.")
@@ -148,16 +153,16 @@ async def _gone_by(
 ) -> set[psutil.Process]:
     """Wait until all is gone or ``deadline`` has passed; return what is left, new ones too."""
     while True:
-        found = await asyncio.to_thread(_family, process.pid, found)
+        found = await asyncio.to_thread(family, process.pid, found)
         if not found or time.monotonic() >= deadline:
             return found
         await asyncio.sleep(_STEP)
 
 
-def _family(leader: int, known: set[psutil.Process]) -> set[psutil.Process]:
+def family(leader: int, known: set[psutil.Process]) -> set[psutil.Process]:
     """Return what lives of ``known``, of the leader's session, and of the descendants of both."""
     parents: dict[int, int] = {}
-    family = {process.pid for process in known if process.is_running()} | {leader}
+    members = {process.pid for process in known if process.is_running()} | {leader}
     for pid in psutil.pids():
         try:
             with open(f"/proc/{pid}/stat", "rb") as file:
@@ -167,13 +172,13 @@ def _family(leader: int, known: set[psutil.Process]) -> set[psutil.Process]:
         if state not in _DEAD:
             parents[pid] = int(parent)
             if int(session) == leader:
-                family.add(pid)
+                members.add(pid)
     grown = True
     while grown:
-        children = {pid for pid, parent in parents.items() if parent in family} - family
-        family |= children
+        children = {pid for pid, parent in parents.items() if parent in members} - members
+        members |= children
         grown = bool(children)
-    return {process for pid in family & parents.keys() if (process := _process(pid)) is not None}
+    return {process for pid in members & parents.keys() if (process := _process(pid)) is not None}
 
 
 def _process(pid: int) -> psutil.Process | None:
@@ -183,7 +188,8 @@ def _process(pid: int) -> psutil.Process | None:
         return None
 
 
-def _send(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
+def send(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
+    """Send a signal to all that still live; a process that has taken a pid over gets none."""
     for process in processes:
         try:
             process.send_signal(number)

@@ -12,7 +12,15 @@ from opensandbox_jupyter.execd.environment import expand
 from opensandbox_jupyter.execd.errors import Refusal, bad_request
 from opensandbox_jupyter.execd.settings import Settings
 
-__all__ = ["JSON_LIMIT", "absolute", "integer", "paths_of", "read_json", "settings_of"]
+__all__ = [
+    "JSON_LIMIT",
+    "absolute",
+    "integer",
+    "paths_of",
+    "read_json",
+    "read_optional",
+    "settings_of",
+]
 
 T = TypeVar("T")
 
@@ -25,6 +33,19 @@ async def read_json(request: Request, kind: type[T]) -> T:
     Raises:
         Refusal: 413 when it is too large, 400 when it is not such a thing.
     """
+    return _decode(await _body(request), kind)
+
+
+async def read_optional(request: Request, kind: type[T]) -> T:
+    """Return the body as a ``kind``; none is the same as an empty object.
+
+    Raises:
+        Refusal: as :func:`read_json`.
+    """
+    return _decode(await _body(request) or b"{}", kind)
+
+
+async def _body(request: Request) -> bytearray:
     body = bytearray()
     try:
         async for piece in request.stream():
@@ -33,6 +54,10 @@ async def read_json(request: Request, kind: type[T]) -> T:
                 raise Refusal(413, "PAYLOAD_TOO_LARGE", f"The body is over {JSON_LIMIT} bytes.")
     except ClientDisconnect:
         raise bad_request("The body was cut off.") from None
+    return body
+
+
+def _decode(body: bytes | bytearray, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as exc:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol
 
 from starlette.types import Message, Receive, Scope, Send
 
 from opensandbox_jupyter.execd import events
 from opensandbox_jupyter.execd.events import Encoder
-from opensandbox_jupyter.execd.executions import Execution
+from opensandbox_jupyter.execd.processes import Process
 
-__all__ = ["STREAM_HEADERS", "CommandStream", "Output"]
+__all__ = ["STREAM_HEADERS", "CommandStream", "Output", "Source"]
 
 STREAM_HEADERS = [
     (b"content-type", b"text/event-stream"),
@@ -26,10 +27,34 @@ _AHEAD = 1024 * 1024
 _SLICE = 64 * 1024
 
 
+class Source(Protocol):
+    """What a stream tells of: an execution, or a run in a session."""
+
+    id: str
+    process: Process | None
+    exit_code: int | None
+    error: str | None
+    drained: bool
+    on_change: Callable[[], None]
+
+    @property
+    def milliseconds(self) -> int:
+        """How long it took."""
+
+    def pause(self) -> None:
+        """Stop reading output for now."""
+
+    def resume(self) -> None:
+        """Go on reading output."""
+
+    def discard(self) -> None:
+        """Nobody will look at the output any more."""
+
+
 class Output:
     """What a command has written and the stream has not sent yet; bounded by pausing the pipes."""
 
-    def __init__(self, execution: Execution) -> None:
+    def __init__(self, execution: Source) -> None:
         self._execution = execution
         self._blocks: list[tuple[str, bytes]] = []
         self._size = 0
@@ -85,7 +110,7 @@ class CommandStream:
         lines: one event a line, or else events of many lines.
     """
 
-    def __init__(self, execution: Execution, output: Output, *, lines: bool) -> None:
+    def __init__(self, execution: Source, output: Output, *, lines: bool) -> None:
         self._execution, self._output = execution, output
         self._hold = _HOLD_LINE if lines else _HOLD_CHUNK
         self._lines = lines
