@@ -16,16 +16,18 @@ import uvicorn
 from opensandbox_jupyter.execd.app import make_app
 from opensandbox_jupyter.execd.commands import start_entrypoint
 from opensandbox_jupyter.execd.executions import Book
+from opensandbox_jupyter.execd.pty import Terminals
 from opensandbox_jupyter.execd.reaper import reap_orphans
 from opensandbox_jupyter.execd.sessions import Sessions
 from opensandbox_jupyter.execd.settings import Settings, read_settings
-from opensandbox_jupyter.hosting.heads import HeadGuard
+from opensandbox_jupyter.execd.tunnels import make_door, own_socket
 
 __all__ = ["main"]
 
 _PR_SET_DUMPABLE = 4
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEEP_ALIVE = 120
+_MOST_MESSAGE = 1024 * 1024
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -68,12 +70,17 @@ async def _serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again after serving, when there is still something to clean up.
         signal.signal(number, lambda *_: None)
-    book, sessions = Book(settings.state_dir), Sessions()
+    book, sessions, terminals = Book(settings.state_dir), Sessions(), Terminals()
+    guard = make_app(settings, book, sessions, terminals)
     start_entrypoint(settings, book)
     config = uvicorn.Config(
-        make_app(settings, book, sessions),
-        http=HeadGuard,
-        ws="none",
+        guard,
+        http=make_door(guard.refusal),
+        ws=own_socket,  # type: ignore[arg-type]
+        ws_max_size=_MOST_MESSAGE,
+        ws_ping_interval=30,
+        ws_ping_timeout=30,
+        ws_per_message_deflate=False,
         loop="asyncio",
         lifespan="off",
         log_config=None,
@@ -91,7 +98,8 @@ async def _serve(settings: Settings) -> None:
             with reap_orphans():
                 await uvicorn.Server(config).serve(sockets=[listener])
         finally:
-            await asyncio.gather(book.close(), sessions.close(), return_exceptions=True)
+            rooms = (book, sessions, terminals)
+            await asyncio.gather(*(room.close() for room in rooms), return_exceptions=True)
 
 
 if __name__ == "__main__":

@@ -11,42 +11,51 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from opensandbox_jupyter.constants import EXECD_TOKEN_HEADER
-from opensandbox_jupyter.execd import commands, directories, files, metrics, sessions, uploads
+from opensandbox_jupyter.execd import commands, directories, files, metrics, pty, sessions, uploads
 from opensandbox_jupyter.execd.errors import HANDLERS, error_response
 from opensandbox_jupyter.execd.executions import Book
 from opensandbox_jupyter.execd.proxy import Proxy
+from opensandbox_jupyter.execd.pty import Terminals
 from opensandbox_jupyter.execd.sessions import Sessions
 from opensandbox_jupyter.execd.settings import Settings
+from opensandbox_jupyter.execd.tunnels import PROXY_PREFIX
 
 __all__ = ["make_app"]
 
 _TOKEN = EXECD_TOKEN_HEADER.lower().encode()
 _MOST_HEADERS = 100
 _MOST_BYTES = 64 * 1024
+_CODE_PATHS = ("/code", "/code/context", "/code/contexts", "/code/contexts/{id}")
 
 
 class Guard:
-    """Lets a request pass that carries the token and does not come from a page in a browser."""
+    """Lets a request pass that carries the token and does not come from a page in a browser.
+
+    Pages that a port of the sandbox serves may ask that port; the token they need all the same.
+    """
 
     def __init__(self, app: ASGIApp, token: str) -> None:
         self._app = app
         self._token = token.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or refuse it."""
-        refusal = self._refusal(scope) if scope["type"] == "http" else None
+        """Pass the request on, or refuse it before any WebSocket is made of it."""
+        refusal = None
+        if scope["type"] in ("http", "websocket"):
+            refusal = self.refusal(scope["headers"], scope["raw_path"])
         await (refusal or self._app)(scope, receive, send)
 
-    def _refusal(self, scope: Scope) -> Response | None:
-        headers: list[tuple[bytes, bytes]] = scope["headers"]
+    def refusal(self, headers: list[tuple[bytes, bytes]], target: bytes) -> Response | None:
+        """Return why a request is refused, or ``None``."""
         size = sum(len(name) + len(value) for name, value in headers)
         if len(headers) > _MOST_HEADERS or size > _MOST_BYTES:
             return error_response(431, "INVALID_REQUEST_BODY", "The headers are too many or long.")
-        given = [value for name, value in headers if name == _TOKEN]
+        names = [name.lower() for name, _ in headers]
+        given = [value for name, (_, value) in zip(names, headers, strict=True) if name == _TOKEN]
         if len(given) != 1 or not hmac.compare_digest(given[0], self._token):
             message = f"The header {EXECD_TOKEN_HEADER} does not carry this sandbox's token."
             return error_response(401, "UNAUTHORIZED", message, error=message)
-        if any(name == b"origin" for name, _ in headers):
+        if b"origin" in names and not target.startswith(PROXY_PREFIX):
             return error_response(403, "FORBIDDEN", "Requests of web pages are not answered.")
         return None
 
@@ -55,7 +64,14 @@ async def _ping(_: Request) -> Response:
     return Response()
 
 
-def make_app(settings: Settings, book: Book, open_sessions: Sessions) -> ASGIApp:
+async def _no_code(_: Request) -> Response:
+    message = "Code contexts are not there yet; a session of /session keeps a shell's state."
+    return error_response(501, "NOT_SUPPORTED", message)
+
+
+def make_app(
+    settings: Settings, book: Book, open_sessions: Sessions, terminals: Terminals
+) -> Guard:
     """Return the ASGI application of the daemon."""
     routes = [
         Route("/ping", _ping),
@@ -68,6 +84,8 @@ def make_app(settings: Settings, book: Book, open_sessions: Sessions) -> ASGIApp
         *uploads.ROUTES,
         *metrics.ROUTES,
         *sessions.ROUTES,
+        *pty.ROUTES,
+        *(Route(path, _no_code, methods=["GET", "POST", "DELETE"]) for path in _CODE_PATHS),
         Route("/proxy/{rest:path}", Proxy()),
     ]
     app = Starlette(routes=routes, exception_handlers=HANDLERS)
@@ -75,4 +93,5 @@ def make_app(settings: Settings, book: Book, open_sessions: Sessions) -> ASGIApp
     app.state.settings = settings
     app.state.book = book
     app.state.sessions = open_sessions
+    app.state.terminals = terminals
     return Guard(app, settings.token)

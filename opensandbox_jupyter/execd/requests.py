@@ -6,7 +6,7 @@ import os
 from typing import TypeVar
 
 import msgspec
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 
 from opensandbox_jupyter.execd.environment import expand
 from opensandbox_jupyter.execd.errors import Refusal, bad_request
@@ -16,6 +16,7 @@ __all__ = [
     "JSON_LIMIT",
     "absolute",
     "integer",
+    "is_directory",
     "paths_of",
     "read_json",
     "read_optional",
@@ -64,7 +65,7 @@ def _decode(body: bytes | bytearray, kind: type[T]) -> T:
         raise bad_request(f"The body cannot be used: {exc}") from None
 
 
-def settings_of(request: Request) -> Settings:
+def settings_of(request: HTTPConnection) -> Settings:
     """Return the settings of this daemon."""
     settings = request.app.state.settings
     assert isinstance(settings, Settings)
@@ -86,6 +87,11 @@ def absolute(request: Request, path: str) -> str:
     except UnicodeEncodeError:
         raise bad_request("A path must be text.") from None
     return os.path.normpath(full) if full.strip("/") else "/"
+
+
+def is_directory(path: str) -> bool:
+    """Whether there is a directory at ``path``."""
+    return os.path.isdir(path)
 
 
 def paths_of(request: Request) -> dict[str, str]:

@@ -29,7 +29,7 @@ EXECD_LIBRARY = "/opt/opensandbox/lib"
 _MODULES = (
     "opensandbox_jupyter", "msgspec", "starlette", "uvicorn", "h11", "anyio", "idna", "click",
     "typing_extensions", "python_multipart", "multipart", "psutil", "sniffio", "exceptiongroup",
-    "wsproto", "websockets",
+    "websockets",
 )  # fmt: skip
 
 SYSTEM = ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin")

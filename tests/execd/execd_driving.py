@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 import psutil
+from websockets.asyncio.client import unix_connect
 
 from opensandbox_jupyter.constants import EXECD_TOKEN_HEADER
 
@@ -76,6 +77,13 @@ class Daemon:
             headers=headers or {EXECD_TOKEN_HEADER: TOKEN},
             timeout=30,
         )
+
+    def connect(self, url: str, token: str | None = TOKEN, **headers: str) -> unix_connect:
+        """Return a WebSocket to be entered."""
+        if token is not None:
+            headers[EXECD_TOKEN_HEADER] = token
+        uri = f"ws://execd{url}"
+        return unix_connect(self.socket, uri, additional_headers=headers, max_size=None)
 
     def descriptors(self) -> int:
         """Return how many files the daemon has open, apart from connections; root alone can see."""

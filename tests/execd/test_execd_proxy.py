@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-from execd_driving import TOKEN, eventually
+from execd_driving import TOKEN, Daemon, eventually
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import InvalidStatus
 
 from opensandbox_jupyter.constants import EXECD_TOKEN_HEADER
 
@@ -158,3 +160,79 @@ async def test_a_client_that_leaves_ends_the_request(client: httpx.AsyncClient, 
     async with client.stream("GET", f"/proxy/{site.port}/") as answer:
         await anext(answer.aiter_bytes())
     await eventually(lambda: site.closed == 1)
+
+
+async def test_a_page_may_ask_its_own_port_with_the_token(
+    daemon: Daemon, client: httpx.AsyncClient, site: Site
+) -> None:
+    headers = {"Origin": "http://the-page"}
+    answer = await client.get(f"/proxy/{site.port}/", headers=headers)
+    assert "origin: http://the-page" in answer.json()["head"].lower()
+    async with daemon.client(**headers) as stranger:
+        assert (await stranger.get(f"/proxy/{site.port}/")).status_code == 401
+    for url in ("/ping", "/Proxy/1/", "//proxy/1/", "/%70roxy/1/"):
+        assert (await client.get(url, headers=headers)).status_code == 403
+
+
+@pytest.fixture
+async def echo() -> AsyncIterator[tuple[int, list[ServerConnection]]]:
+    seen: list[ServerConnection] = []
+
+    async def handle(socket: ServerConnection) -> None:
+        seen.append(socket)
+        async for message in socket:
+            await socket.send(message)
+
+    async with serve(handle, "127.0.0.1", 0, max_size=None) as server:
+        yield server.sockets[0].getsockname()[1], seen
+
+
+async def test_websockets(daemon: Daemon, echo: tuple[int, list[ServerConnection]]) -> None:
+    port, seen = echo
+    url = f"/proxy/{port}/a%2Fb?x=1"
+    async with daemon.connect(url, Origin="http://the-page", Cookie="a=1") as socket:
+        for message in ("text ü", b"bytes", "x" * 8_000_000):
+            await socket.send(message)
+            assert await socket.recv() == message
+        request = seen[0].request
+        assert request is not None
+        assert (request.path, request.headers["Cookie"]) == ("/a%2Fb?x=1", "a=1")
+        assert request.headers["Origin"] == "http://the-page"
+        assert TOKEN not in str(request.headers)
+    await eventually(lambda: seen[0].close_code == 1000)
+
+
+@pytest.mark.parametrize(
+    ("url", "token", "status"),
+    [
+        ("/proxy/{}/", None, 401),
+        ("/proxy/{}/", "x", 401),
+        ("/proxy/1/", TOKEN, 502),
+        ("/proxy/x/", TOKEN, 400),
+        ("/proxy/65536/", TOKEN, 400),
+    ],
+)
+async def test_websockets_that_are_refused(
+    daemon: Daemon,
+    echo: tuple[int, list[ServerConnection]],
+    url: str,
+    token: str | None,
+    status: int,
+) -> None:
+    with pytest.raises(InvalidStatus) as caught:
+        await daemon.connect(url.format(echo[0]), token)
+    assert caught.value.response.status_code == status
+    assert json.loads(caught.value.response.body or b"")["code"]
+    assert echo[1] == []
+
+
+async def test_a_server_that_goes_takes_the_tunnel_with_it(
+    daemon: Daemon, echo: tuple[int, list[ServerConnection]]
+) -> None:
+    before = daemon.descriptors()
+    async with daemon.connect(f"/proxy/{echo[0]}/") as socket:
+        await socket.send("x")
+        await socket.recv()
+        echo[1][0].transport.abort()
+        await socket.wait_closed()
+    await eventually(lambda: daemon.descriptors() <= before)
