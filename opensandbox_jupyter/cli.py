@@ -47,6 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--idle-shutdown", type=float, metavar="MINUTES", help="end after so long without sandboxes"
     )
+    serve.add_argument(
+        "--spares", type=int, metavar="N", help="keep N ready sandboxes, so that create is fast"
+    )
     serve.add_argument("--on-demand", action="store_true", help=argparse.SUPPRESS)
     serve.set_defaults(run=_serve)
     for name, run, text in (
@@ -80,6 +83,7 @@ def _serve(options: argparse.Namespace) -> int:
             port=port,
             api_key=options.api_key,
             idle_seconds=None if idle is None else idle * 60,
+            spares=max(0, int(options.on_demand) if options.spares is None else options.spares),
             must_isolate=options.on_demand,
         )
     )

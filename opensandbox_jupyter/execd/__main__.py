@@ -72,7 +72,8 @@ async def _serve(settings: Settings) -> None:
         signal.signal(number, lambda *_: None)
     book, sessions, terminals = Book(settings.state_dir), Sessions(), Terminals()
     guard = make_app(settings, book, sessions, terminals)
-    start_entrypoint(settings, book)
+    if not settings.waits:
+        start_entrypoint(settings, book)
     config = uvicorn.Config(
         guard,
         http=make_door(guard.refusal),

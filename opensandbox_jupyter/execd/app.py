@@ -11,7 +11,16 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from opensandbox_jupyter.constants import EXECD_TOKEN_HEADER
-from opensandbox_jupyter.execd import commands, directories, files, metrics, pty, sessions, uploads
+from opensandbox_jupyter.execd import (
+    claim,
+    commands,
+    directories,
+    files,
+    metrics,
+    pty,
+    sessions,
+    uploads,
+)
 from opensandbox_jupyter.execd.errors import HANDLERS, error_response
 from opensandbox_jupyter.execd.executions import Book
 from opensandbox_jupyter.execd.proxy import Proxy
@@ -75,6 +84,7 @@ def make_app(
     """Return the ASGI application of the daemon."""
     routes = [
         Route("/ping", _ping),
+        Route("/internal/init", claim.init, methods=["POST"]),
         Route("/command", commands.run, methods=["POST"]),
         Route("/command", commands.interrupt, methods=["DELETE"]),
         Route("/command/status/{id}", commands.status),

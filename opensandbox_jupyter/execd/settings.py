@@ -20,6 +20,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         cpu_count: the processors that the sandbox may use.
         memory_bytes: the memory that it may use; ``None`` for the machine's.
         entrypoint: a process to start beside execd.
+        waits: the sandbox is nobody's yet: the entrypoint and the rest come by ``/internal/init``.
         state_dir: where logs of background commands go; ``None`` for a new private directory.
     """
 
@@ -32,6 +33,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     env_file: str | None = None
     memory_bytes: int | None = None
     entrypoint: list[str] | None = None
+    waits: bool = False
     state_dir: str | None = None
 
     def __repr__(self) -> str:

@@ -44,6 +44,8 @@ class Options:
     port: int = 0
     api_key: str | None = field(default=None, repr=False)
     idle_seconds: float | None = None
+    spares: int = 0
+    """How many ready sandboxes to keep, so that a create is a claim."""
     must_isolate: bool = False
     """Refuse to start where no sandbox could be isolated."""
 
@@ -91,7 +93,8 @@ class _Serving:
         self._policy = Policy(options.api_key or secrets.token_urlsafe(32), host=options.host)
         self._touched = time.monotonic()
         workshop = Workshop(options.places.data, options.places.run)
-        self._sandboxes = Sandboxes(Records(options.places.data / "records.sqlite"), workshop)
+        records = Records(options.places.data / "records.sqlite")
+        self._sandboxes = Sandboxes(records, workshop, options.spares)
 
     async def run(self) -> None:
         policy, options = self._policy, self._options

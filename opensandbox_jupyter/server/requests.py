@@ -72,6 +72,11 @@ class CreateSandbox(msgspec.Struct, rename="camel"):
             raise _invalid("A sandbox needs `image.uri`.")
         return self.image.uri.strip()
 
+    @property
+    def fits_a_spare(self) -> bool:
+        """Whether nothing is asked for that must be known before the processes start."""
+        return not (self.volumes or self.snapshot_id or self.template_id or self.network_policy)
+
     def record(self, sandbox_id: str, token: str, now: float, uid: int) -> Record:
         """Return the record of the sandbox that is asked for.
 

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from opensandbox_jupyter.server.clock import steady, wall
 from opensandbox_jupyter.server.errors import Refusal, not_found
 from opensandbox_jupyter.server.identity import outer_uid
-from opensandbox_jupyter.server.images import find_image
+from opensandbox_jupyter.server.images import Image, find_image
 from opensandbox_jupyter.server.records import Record, Records
 from opensandbox_jupyter.server.relay import Relay
 from opensandbox_jupyter.server.requests import CreateSandbox
+from opensandbox_jupyter.server.spares import Spare, Spares
 
 if TYPE_CHECKING:
     from opensandbox_jupyter.server.cgroups import Group
     from opensandbox_jupyter.server.process import Confined
-    from opensandbox_jupyter.server.workshop import Workshop
+    from opensandbox_jupyter.server.workshop import Started, Workshop
 
 __all__ = ["Sandboxes"]
 
@@ -43,16 +47,20 @@ class _Entry:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
+_Maker = Callable[[_Entry], Awaitable[None]]
+
+
 class Sandboxes:
     """Every sandbox that there is."""
 
-    def __init__(self, records: Records, workshop: Workshop) -> None:
+    def __init__(self, records: Records, workshop: Workshop, spares: int = 0) -> None:
         self._records = records
         self._workshop = workshop
         self._entries: dict[str, _Entry] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._starts = asyncio.Semaphore(_STARTS_AT_ONCE)
         self._is_closing = False
+        self._spares = Spares(spares, records, workshop, self._uids)
 
     @property
     def is_idle(self) -> bool:
@@ -76,14 +84,26 @@ class Sandboxes:
         """
         image = find_image(request.image_uri)
         self._workshop.check()
-        uids = {entry.record.outer_uid for entry in self._entries.values()}
-        record = request.record(str(uuid.uuid4()), secrets.token_hex(32), wall(), outer_uid(uids))
+        record = request.record(str(uuid.uuid4()), secrets.token_hex(32), wall(), 0)
+        spare = await self._spares.take(image) if request.fits_a_spare else None
+        try:
+            if spare is not None:
+                claimed = msgspec.structs.replace(record)
+                spare.name(claimed)
+                with contextlib.suppress(OSError):
+                    return await self._settle(claimed, self._claim(spare))
+            record.outer_uid = outer_uid(self._uids() | self._spares.uids)
+            return await self._settle(record, self._make(image))
+        finally:
+            self._spares.refill()
+
+    async def _settle(self, record: Record, make: _Maker) -> Record:
+        """Let ``make`` bring a sandbox to life, or leave nothing of it."""
         entry = self._entries[record.id] = _Entry(record)
         async with entry.lock:
             try:
                 self._records.save(record)
-                await asyncio.to_thread(self._workshop.build, record, image)
-                await self._start(entry)
+                await make(entry)
             except BaseException:
                 await asyncio.shield(self._remove(entry))
                 raise
@@ -91,6 +111,20 @@ class Sandboxes:
         self._set_timer(entry)
         _LOG.info("created %s from %s", record.id, record.image)
         return record
+
+    def _make(self, image: Image) -> _Maker:
+        async def make(entry: _Entry) -> None:
+            await asyncio.to_thread(self._workshop.build, entry.record, image)
+            await self._start(entry)
+
+        return make
+
+    def _claim(self, spare: Spare) -> _Maker:
+        async def claim(entry: _Entry) -> None:
+            await self._adopt(entry, spare.started)
+            await self._workshop.claim(entry.record, spare.started)
+
+        return claim
 
     async def delete(self, sandbox_id: str) -> None:
         """Kill everything in a sandbox, free its disk, forget it."""
@@ -176,12 +210,13 @@ class Sandboxes:
             self._entries[record.id] = _Entry(record)
         await asyncio.gather(*map(self._recover_one, list(self._entries.values())))
         self._workshop.remove_strangers(self._entries.keys())
+        self._spares.refill(0)
 
     async def _recover_one(self, entry: _Entry) -> None:
         record = entry.record
         is_over = record.expires is not None and record.expires <= wall()
         async with entry.lock:
-            if is_over or record.state == "Pending":
+            if is_over or record.state in {"Pending", "Spare"}:
                 await self._remove(entry)
                 return
             if record.alive:
@@ -210,9 +245,13 @@ class Sandboxes:
         for entry in self._entries.values():
             if entry.timer is not None:
                 entry.timer.cancel()
+        await self._spares.close()
         await asyncio.gather(*map(self._put_down, self._entries.values()))
         self._workshop.close()
         self._records.close()
+
+    def _uids(self) -> set[int]:
+        return {entry.record.outer_uid for entry in self._entries.values()}
 
     def _entry(self, sandbox_id: str) -> _Entry:
         entry = self._entries.get(sandbox_id)
@@ -223,6 +262,9 @@ class Sandboxes:
     async def _start(self, entry: _Entry) -> None:
         async with self._starts:
             started = await self._workshop.start(entry.record)
+        await self._adopt(entry, started)
+
+    async def _adopt(self, entry: _Entry, started: Started) -> None:
         entry.confined, entry.group = started.confined, started.group
         entry.confined.ended.add_done_callback(lambda _: self._noticed_end(entry))
         entry.record.processes = started.processes

@@ -12,6 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import psutil
 
 from opensandbox_jupyter.hosting.removal import remove_tree
@@ -20,6 +21,7 @@ from opensandbox_jupyter.server import cgroups, probe, provision, rootfs
 from opensandbox_jupyter.server.cgroups import Cgroups, Group, Limits
 from opensandbox_jupyter.server.errors import unavailable
 from opensandbox_jupyter.server.images import Image, find_image
+from opensandbox_jupyter.server.inside import ask
 from opensandbox_jupyter.server.jail import SPECIAL_PROC, Jail
 from opensandbox_jupyter.server.probe import Tools
 from opensandbox_jupyter.server.process import Confined
@@ -30,6 +32,7 @@ __all__ = ["Started", "Workshop"]
 
 _LOG = logging.getLogger(__name__)
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_CLAIMED = ("env", "cpu_count", "memory_bytes", "entrypoint")
 _PATH = f"{rootfs.VENV}/bin:/root/.local/bin:{_SYSTEM_PATH}"
 
 
@@ -66,22 +69,24 @@ class Workshop:
         home.mkdir(mode=0o700)
         rootfs.build(home / "root", image, _hostname(record), record.outer_uid)
 
-    async def start(self, record: Record) -> Started:
-        """Start a sandbox on its files and return when its execd answers."""
+    async def start(self, record: Record, *, waits: bool = False) -> Started:
+        """Start a sandbox on its files and return when its execd answers.
+
+        One that ``waits`` has neither environment nor entrypoint before :meth:`claim`.
+        """
         tools = probe.find_tools()
         if isinstance(tools, str):
             raise unavailable(tools)
         jail = self._jail(record, tools)
         group = self._make_group(record)
-        counts_memory = self._cgroups is not None and self._cgroups.can("memory")
         plan = Plan(
             jail=jail,
             tools=tools,
             uid=record.outer_uid,
             socket_path=self._socket_path(record),
-            settings=_settings(record),
+            settings={**_settings(record), "waits": waits},
             group=group,
-            memory=None if counts_memory else record.memory,
+            memory=self._process_memory(record),
         )
         try:
             confined = await launch(plan)
@@ -89,6 +94,24 @@ class Workshop:
             self.clear_away(record, group)
             raise
         return Started(confined, group, plan.socket_path, _birth_certificates(confined.pids))
+
+    async def claim(self, record: Record, started: Started) -> None:
+        """Make a sandbox that waits the one that ``record`` asks for. Raises: OSError."""
+        if started.group is not None:
+            started.group.set_limits(Limits(cpu=record.cpu, memory=record.memory))
+        settings = _settings(record)
+        claim = {key: settings[key] for key in _CLAIMED}
+        claim["process_memory"] = self._process_memory(record)
+        status = await ask(
+            started.socket_path, record.token, "POST /internal/init", msgspec.json.encode(claim)
+        )
+        if status != 200:
+            raise ConnectionRefusedError(f"The spare sandbox answered {status}.")
+
+    def _process_memory(self, record: Record) -> int | None:
+        """Return the limit for each process, where no control group counts them together."""
+        counts_memory = self._cgroups is not None and self._cgroups.can("memory")
+        return None if counts_memory else record.memory
 
     def _jail(self, record: Record, tools: Tools) -> Jail:
         root = self._homes / record.id / "root"
