@@ -20,13 +20,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from opensandbox_jupyter.constants import API_KEY_HEADER, REQUEST_ID_HEADER
 from opensandbox_jupyter.server.errors import Refusal
 from opensandbox_jupyter.server.lifecycle import json_response
+from opensandbox_jupyter.server.proxy import is_proxied
 
-__all__ = ["Policy", "make_app"]
+__all__ = ["Gate", "Policy", "make_app"]
 
 _LOG = logging.getLogger(__name__)
 _MOST_BODY = 1 << 20
 _MOST_HEADERS = 100
-_OPEN_PATHS = frozenset({"/health", "/version"})
+_OPEN_PATHS = frozenset({b"/health", b"/version"})
 _FOREIGN_SITES = frozenset({"cross-site", "same-site"})
 
 
@@ -47,7 +48,7 @@ class Policy:
         return frozenset(f"{name}:{self.port}" for name in names)
 
 
-def make_app(routes: list[BaseRoute], policy: Policy, touched: Callable[[], None]) -> ASGIApp:
+def make_app(routes: list[BaseRoute], policy: Policy, touched: Callable[[], None]) -> Gate:
     """Return the program. ``touched`` is called for every request that was let in."""
     inner = Starlette(
         routes=routes,
@@ -61,10 +62,10 @@ def make_app(routes: list[BaseRoute], policy: Policy, touched: Callable[[], None
         },
     )
     inner.router.redirect_slashes = False
-    return _Gate(inner, policy, touched)
+    return Gate(inner, policy, touched)
 
 
-class _Gate:
+class Gate:
     """Stands before every route, known or not."""
 
     def __init__(self, app: ASGIApp, policy: Policy, touched: Callable[[], None]) -> None:
@@ -73,6 +74,7 @@ class _Gate:
         self._touched = touched
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or let nothing of it in."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -87,30 +89,37 @@ class _Gate:
             await send(message)
 
         try:
-            self._check(scope, headers)
+            self.admit(scope["raw_path"], scope["headers"])
         except Refusal as refusal:
             await _answer(refusal)(scope, receive, named_send)
             return
-        self._touched()
+        body = receive if is_proxied(scope["raw_path"]) else _bounded(receive)
         try:
-            await self._app(scope, _bounded(receive), named_send)
+            await self._app(scope, body, named_send)
         except Exception:
             _LOG.exception("request %s failed", request_id)
 
-    def _check(self, scope: Scope, headers: _Headers) -> None:
+    def admit(self, raw_path: bytes, pairs: list[tuple[bytes, bytes]]) -> None:
+        """Let a request or the opening of a WebSocket in. Raises: Refusal."""
+        self._check(raw_path, _Headers(pairs))
+        self._touched()
+
+    def _check(self, raw_path: bytes, headers: _Headers) -> None:
         if len(headers.pairs) > _MOST_HEADERS:
             raise Refusal(431, "SANDBOX::INVALID_PARAMETER", "The request has too many headers.")
         hosts = headers.all(b"host")
-        is_relative = scope["raw_path"].startswith(b"/")
+        is_relative = raw_path.startswith(b"/")
         if len(hosts) != 1 or hosts[0].lower() not in self._policy.hosts or not is_relative:
             raise Refusal(421, "SANDBOX::INVALID_PARAMETER", "This server has another name.")
         own = {f"http://{host}" for host in self._policy.hosts}
         foreign = [origin for origin in headers.all(b"origin") if origin not in own]
         if foreign or _FOREIGN_SITES & set(headers.all(b"sec-fetch-site")):
             raise Refusal(403, "SANDBOX::INVALID_PARAMETER", "Other web pages may not ask here.")
-        if scope["path"] not in _OPEN_PATHS:
+        if raw_path not in _OPEN_PATHS:
             self._check_key(headers.raw(API_KEY_HEADER.lower().encode()))
         length = headers.all(b"content-length")
+        if is_proxied(raw_path):
+            return
         if length and length[0].isdigit() and int(length[0][:12]) > _MOST_BODY:
             raise _too_large()
 

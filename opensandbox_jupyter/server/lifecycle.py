@@ -18,6 +18,7 @@ from opensandbox_jupyter.runtime_file import CHALLENGE_HEADER, PROOF_HEADER
 from opensandbox_jupyter.server.clock import stamp
 from opensandbox_jupyter.server.errors import Refusal, unsupported
 from opensandbox_jupyter.server.labels import check_labels
+from opensandbox_jupyter.server.proxy import ServerProxy
 from opensandbox_jupyter.server.records import Record
 from opensandbox_jupyter.server.requests import CreateSandbox, ListQuery, decode, parse_renewal
 from opensandbox_jupyter.server.sandboxes import Sandboxes
@@ -31,16 +32,15 @@ _NOT_YET = {
     "pools": ("/pools", "/pools/{rest:path}"),
     "diagnostics yet": ("/sandboxes/{id}/diagnostics/{rest:path}",),
     "network policies yet": ("/sandboxes/{id}/networkpolicy",),
-    "the server proxy: its endpoints are local": (
-        "/sandboxes/{id}/proxy/{port}",
-        "/sandboxes/{id}/proxy/{port}/{rest:path}",
-    ),
 }
 
+_PROXIED = ("/sandboxes/{id}/proxy/{port}", "/sandboxes/{id}/proxy/{port}/{rest:path}")
 _Handler = Callable[[Request], Awaitable[Response]]
 
 
-def routes(sandboxes: Sandboxes, prove: Callable[[str], str]) -> list[BaseRoute]:
+def routes(
+    sandboxes: Sandboxes, proxy: ServerProxy, prove: Callable[[str], str]
+) -> list[BaseRoute]:
     """Return every route. ``prove`` answers a challenge, see :mod:`runtime_file`."""
     calls = _Calls(sandboxes)
 
@@ -48,7 +48,7 @@ def routes(sandboxes: Sandboxes, prove: Callable[[str], str]) -> list[BaseRoute]
         challenge = request.headers.get(CHALLENGE_HEADER, "")[:128]
         return json_response({"status": "healthy"}, headers={PROOF_HEADER: prove(challenge)})
 
-    api = _api_routes(calls)
+    api = [*_api_routes(calls), *(Route(path, proxy) for path in _PROXIED)]
     versioned = [*api, Route("/metrics/events", calls.take_event, methods=["POST"])]
     return [
         Route("/health", health),
@@ -150,6 +150,8 @@ class _Calls:
             raise Refusal(
                 400, "DOCKER::INVALID_PORT", f"A port is a number from 1 to 65535, not {text!r}."
             )
+        if request.query_params.get("use_server_proxy", "").lower() == "true":
+            return self._proxied(request, port)
         if "expires" in request.query_params:
             raise Refusal(
                 400, "SANDBOX::API_NOT_SUPPORTED", "This server does not sign its endpoints."
@@ -159,6 +161,16 @@ class _Calls:
         return json_response(
             {"endpoint": f"127.0.0.1:{relay}{path}", "headers": {EXECD_TOKEN_HEADER: token}}
         )
+
+    def _proxied(self, request: Request, port: int) -> Response:
+        if "expires" in request.query_params:
+            raise Refusal(
+                400, "SANDBOX::INVALID_PARAMETER", "The server proxy has no signed endpoints."
+            )
+        self._sandboxes.port(_id(request))
+        prefix = "/v1" if request.url.path.startswith("/v1/") else ""
+        place = f"{prefix}/sandboxes/{_id(request)}/proxy/{port}"
+        return json_response({"endpoint": f"{request.headers['host']}{place}"})
 
     async def take_event(self, request: Request) -> Response:
         """Nothing is measured here, so the event is read and forgotten."""

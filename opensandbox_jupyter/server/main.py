@@ -15,6 +15,7 @@ import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -22,10 +23,12 @@ import uvicorn
 from opensandbox_jupyter import __version__
 from opensandbox_jupyter.exceptions import IsolationUnavailableException, LocalServerException
 from opensandbox_jupyter.hosting.heads import HEAD_BYTES, HeadGuard
+from opensandbox_jupyter.hosting.tunnels import tunnels
 from opensandbox_jupyter.runtime_file import Places, RuntimeFile, private_directory, proof
 from opensandbox_jupyter.server import probe
 from opensandbox_jupyter.server.app import Policy, make_app
 from opensandbox_jupyter.server.lifecycle import routes
+from opensandbox_jupyter.server.proxy import ServerProxy
 from opensandbox_jupyter.server.records import Records
 from opensandbox_jupyter.server.sandboxes import Sandboxes
 from opensandbox_jupyter.server.workshop import Workshop
@@ -98,8 +101,9 @@ class _Serving:
 
     async def run(self) -> None:
         policy, options = self._policy, self._options
+        proxy = ServerProxy(self._sandboxes)
         app = make_app(
-            routes(self._sandboxes, lambda c: proof(policy.api_key, self._nonce, c)),
+            routes(self._sandboxes, proxy, lambda c: proof(policy.api_key, self._nonce, c)),
             policy,
             self._touch,
         )
@@ -107,7 +111,7 @@ class _Serving:
             app,
             loop="asyncio",
             http=HeadGuard,
-            ws="none",
+            ws=tunnels(partial(proxy.lead, app.admit)),
             lifespan="off",
             access_log=False,
             log_config=None,

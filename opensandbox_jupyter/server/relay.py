@@ -17,7 +17,7 @@ class Relay:
     """A port on 127.0.0.1 that leads to one unix socket."""
 
     def __init__(self, socket_path: str) -> None:
-        self._socket_path = socket_path
+        self.socket_path = socket_path
         self._server: asyncio.Server | None = None
         self._ends: set[_End] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -47,7 +47,7 @@ class Relay:
         loop = asyncio.get_running_loop()
         try:
             _, inside = await loop.create_unix_connection(
-                lambda: _End(self, is_client=False), self._socket_path
+                lambda: _End(self, is_client=False), self.socket_path
             )
         except OSError:
             client.abort()

@@ -201,6 +201,14 @@ class Sandboxes:
             )
         return entry.port, entry.record.token
 
+    def way_in(self, sandbox_id: str) -> tuple[str, str]:
+        """Return the socket of a running sandbox's execd, and its token. Raises: Refusal."""
+        self.port(sandbox_id)
+        entry = self._entry(sandbox_id)
+        if entry.relay is None or not entry.relay.is_open:
+            raise Refusal(409, "DOCKER::SANDBOX_NOT_RUNNING", "The sandbox is paused.")
+        return entry.relay.socket_path, entry.record.token
+
     async def recover(self) -> None:
         """Take over what an earlier server left: launch again, or remove, or say what failed."""
         await asyncio.to_thread(self._workshop.sweep)

@@ -1,0 +1,139 @@
+"""``/sandboxes/{id}/proxy/{port}/…``: a sandbox's own servers, through this one.
+
+Unlike the original, which lets anybody in here, the API key is asked for as everywhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from functools import partial
+
+import h11
+from starlette.types import Receive, Scope, Send
+
+from opensandbox_jupyter.constants import API_KEY_HEADER, DEFAULT_EXECD_PORT, EXECD_TOKEN_HEADER
+from opensandbox_jupyter.hosting.exchange import BLOCK, Exchange, Headers, Silence, end_to_end
+from opensandbox_jupyter.hosting.refusals import UNREACHED
+from opensandbox_jupyter.hosting.tunnels import Closed, Opening, Way, head
+from opensandbox_jupyter.server.errors import Refusal
+from opensandbox_jupyter.server.sandboxes import Sandboxes
+
+__all__ = ["ServerProxy", "is_proxied"]
+
+_PATH = re.compile(rb"((?:/v1)?/sandboxes/([^/]+)/proxy/([0-9]+))(/.*)?")
+_PATIENCE = 180.0
+_KEPT_BACK = tuple(
+    name.lower().encode()
+    for name in (
+        "Authorization", "Cookie", "Expect", "Forwarded", "Host", "OpenSandbox-Access-Renew",
+        "OpenSandbox-Secure-Access", "X-Real-IP", API_KEY_HEADER, EXECD_TOKEN_HEADER,
+    )
+)  # fmt: skip
+
+
+def is_proxied(path: bytes) -> bool:
+    """Whether a request for ``path`` is a sandbox's business, its size included."""
+    return _PATH.fullmatch(path) is not None
+
+
+class ServerProxy:
+    """An ASGI application for requests, and :meth:`lead` for WebSockets."""
+
+    def __init__(self, sandboxes: Sandboxes, patience: float = _PATIENCE) -> None:
+        self._sandboxes = sandboxes
+        self._patience = patience
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one request on. Raises: Refusal, when the answer has not begun yet."""
+        query = scope["query_string"]
+        prefix, socket_path, target, more = self._way(scope["raw_path"], query)
+        client = str(scope["client"][0]) if scope.get("client") else ""
+        headers = [*_passed_on(scope["headers"], client), *more]
+        exchange = Exchange(
+            lambda: asyncio.open_unix_connection(socket_path, limit=BLOCK * 2),
+            partial(_answer, prefix),
+            self._patience,
+        )
+        try:
+            await exchange.run(scope["method"], target, headers, receive, send)
+        except (OSError, h11.ProtocolError, Silence) as error:
+            if not exchange.answering:
+                raise _failed(error) from error
+        finally:
+            exchange.close()
+
+    async def lead(self, admit: Callable[[bytes, Headers], None], opening: Opening) -> Way:
+        """Lead a WebSocket, once ``admit`` has let it in."""
+        path, _, query = opening.target.partition(b"?")
+        try:
+            admit(path, opening.headers)
+            if not is_proxied(path):
+                raise Refusal(404, "SANDBOX::API_NOT_SUPPORTED", "There is no WebSocket here.")
+            _, socket_path, target, more = self._way(path, query)
+        except Refusal as refusal:
+            raise Closed(refusal.status, refusal.code, refusal.message) from refusal
+        reader, writer = await asyncio.open_unix_connection(socket_path, limit=BLOCK * 2)
+        kept = [
+            pair
+            for pair in _passed_on(opening.headers, opening.client)
+            if pair[0] not in {b"connection", b"upgrade"}
+        ]
+        kept += [*more, (b"connection", b"Upgrade"), (b"upgrade", b"websocket")]
+        return reader, writer, head(target, kept)
+
+    def _way(self, path: bytes, query: bytes) -> tuple[bytes, str, bytes, Headers]:
+        """Return the prefix of the path, execd's socket, what to ask it for, and its headers."""
+        found = _PATH.fullmatch(path)
+        if found is None:
+            raise Refusal(404, "SANDBOX::API_NOT_SUPPORTED", "There is no such page.")
+        port = int(found[3][:6])
+        socket_path, token = self._sandboxes.way_in(found[2].decode("latin-1"))
+        if not 1 <= port <= 65_535:
+            raise Refusal(400, "DOCKER::INVALID_PORT", "A port is a number from 1 to 65535.")
+        place = b"" if port == DEFAULT_EXECD_PORT else b"/proxy/%d" % port
+        target = place + (found[4] or b"/") + (b"?" + query if query else b"")
+        headers = [
+            (b"host", b"127.0.0.1:%d" % port),
+            (EXECD_TOKEN_HEADER.lower().encode(), token.encode()),
+        ]
+        return found[1], socket_path, target, headers
+
+
+def _passed_on(headers: Headers, client: str) -> Headers:
+    """Return what a sandbox may know of a request: no keys, and who asked in our own words."""
+    host = b"".join(value for name, value in headers if name == b"host")
+    kept = [
+        (name, value)
+        for name, value in headers
+        if name not in _KEPT_BACK and not name.startswith(b"x-forwarded-")
+    ]
+    return [
+        *kept,
+        (b"x-forwarded-proto", b"http"),
+        (b"x-forwarded-host", host),
+        (b"x-forwarded-for", client.encode()),
+    ]
+
+
+def _answer(prefix: bytes, response: h11.Response) -> Headers:
+    headers = end_to_end(response.headers, b"date")
+    if response.status_code == 502 and any(name == UNREACHED.encode() for name, _ in headers):
+        raise Refusal(502, "BACKEND_CONNECTION_FAILED", "Nothing useful came from that port.")
+    return [
+        (name, prefix + value if name == b"location" and _is_rooted(value) else value)
+        for name, value in headers
+    ]
+
+
+def _is_rooted(location: bytes) -> bool:
+    return location.startswith(b"/") and not location.startswith((b"//", b"/\\"))
+
+
+def _failed(error: Exception) -> Refusal:
+    if isinstance(error, Silence):
+        return Refusal(504, "BACKEND_TIMEOUT", "The sandbox did not answer in time.")
+    if isinstance(error, h11.ProtocolError):
+        return Refusal(502, "BACKEND_RESPONSE_FAILED", "The sandbox's answer is no HTTP.")
+    return Refusal(502, "BACKEND_CONNECTION_FAILED", "The sandbox cannot be reached.")
