@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 
-from opensandbox_jupyter.constants import EXECD_TOKEN_HEADER
+from opensandbox_jupyter.constants import EXECD_TOKEN_HEADER, LOGS_CURSOR_HEADER
 
-__all__ = ["ask"]
+__all__ = ["ask", "fetch_end"]
 
 
 async def ask(socket_path: str, token: str, request: str, body: bytes = b"") -> int:
@@ -29,3 +29,42 @@ async def ask(socket_path: str, token: str, request: str, body: bytes = b"") -> 
     if found is None:
         raise ConnectionResetError("The sandbox hung up.")
     return int(found[1])
+
+
+async def fetch_end(socket_path: str, token: str, path: str, most: int) -> bytes:
+    """Return the last ``most`` bytes of a log; one that is not there is empty.
+
+    Raises:
+        OSError: nobody listens, or it hung up without an answer.
+    """
+    status, headers, _ = await _get(socket_path, token, f"{path}?cursor={10**18}", 0)
+    end = headers.get(LOGS_CURSOR_HEADER.lower(), "")
+    if status != 200 or not end.isdigit():
+        return b""
+    start = max(0, int(end[:18]) - most)
+    status, _, body = await _get(socket_path, token, f"{path}?cursor={start}", most)
+    return body if status == 200 else b""
+
+
+async def _get(
+    socket_path: str, token: str, target: str, most: int
+) -> tuple[int, dict[str, str], bytes]:
+    reader, writer = await asyncio.open_unix_connection(socket_path)
+    try:
+        writer.write(
+            f"GET {target} HTTP/1.1\r\nHost: sandbox\r\n{EXECD_TOKEN_HEADER}: {token}\r\n"
+            "Connection: close\r\n\r\n".encode()
+        )
+        found = re.match(rb"HTTP/1\.1 (\d{3})\b", await reader.readline())
+        if found is None:
+            raise ConnectionResetError("The sandbox hung up.")
+        headers = {}
+        while line := (await reader.readline()).decode("latin-1").strip():
+            name, _, value = line.partition(":")
+            headers[name.lower()] = value.strip()
+        body = b""
+        while len(body) < most and (block := await reader.read(most - len(body))):
+            body += block
+    finally:
+        writer.close()
+    return int(found[1]), headers, body

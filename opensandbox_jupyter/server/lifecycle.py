@@ -16,6 +16,7 @@ from opensandbox_jupyter import __version__
 from opensandbox_jupyter.constants import DEFAULT_EXECD_PORT, EXECD_TOKEN_HEADER
 from opensandbox_jupyter.runtime_file import CHALLENGE_HEADER, PROOF_HEADER
 from opensandbox_jupyter.server.clock import stamp
+from opensandbox_jupyter.server.diagnostics import diagnostics_routes
 from opensandbox_jupyter.server.errors import Refusal, unsupported
 from opensandbox_jupyter.server.labels import check_labels
 from opensandbox_jupyter.server.proxy import ServerProxy
@@ -30,7 +31,6 @@ _NOT_YET = {
     "snapshots": ("/snapshots", "/snapshots/{rest:path}", "/sandboxes/{id}/snapshots"),
     "templates": ("/templates", "/templates/{rest:path}"),
     "pools": ("/pools", "/pools/{rest:path}"),
-    "diagnostics yet": ("/sandboxes/{id}/diagnostics/{rest:path}",),
     "network policies yet": ("/sandboxes/{id}/networkpolicy",),
 }
 
@@ -48,7 +48,8 @@ def routes(
         challenge = request.headers.get(CHALLENGE_HEADER, "")[:128]
         return json_response({"status": "healthy"}, headers={PROOF_HEADER: prove(challenge)})
 
-    api = [*_api_routes(calls), *(Route(path, proxy) for path in _PROXIED)]
+    api = [*_api_routes(calls), *diagnostics_routes(sandboxes)]
+    api += [*(Route(path, proxy) for path in _PROXIED)]
     versioned = [*api, Route("/metrics/events", calls.take_event, methods=["POST"])]
     return [
         Route("/health", health),

@@ -10,6 +10,8 @@ import msgspec
 __all__ = ["Record", "Records"]
 
 _SCHEMA = 1
+_MOST_EVENTS = 100
+_MOST_TEXT = 1000
 
 
 class Record(msgspec.Struct, omit_defaults=True):
@@ -32,8 +34,16 @@ class Record(msgspec.Struct, omit_defaults=True):
     platform: dict[str, str] | None = None
     cpu: float | None = None
     memory: int | None = None
+    events: list[tuple[float, str, str]] = []
+    """The last changes of state: when, the reason, and what was said of it."""
+    last_words: str = ""
+    """The end of what execd wrote, kept when the processes ended by themselves."""
     processes: list[tuple[int, float]] = []
     """Pid and start time of the processes that hold the sandbox, to find what a crash left."""
+
+    def note(self, at: float, reason: str, text: str) -> None:
+        """Add an event; only the last ones are kept."""
+        self.events = [*self.events, (at, reason, text[:_MOST_TEXT])][-_MOST_EVENTS:]
 
     @property
     def alive(self) -> bool:

@@ -209,6 +209,16 @@ class Sandboxes:
             raise Refusal(409, "DOCKER::SANDBOX_NOT_RUNNING", "The sandbox is paused.")
         return entry.relay.socket_path, entry.record.token
 
+    def last_words(self, sandbox_id: str) -> str:
+        """Return the end of what execd itself wrote."""
+        entry = self._entry(sandbox_id)
+        return entry.confined.tail if entry.confined else entry.record.last_words
+
+    def out_of_memory_kills(self, sandbox_id: str) -> int:
+        """Return how many processes the kernel ended because the sandbox was full."""
+        group = self._entry(sandbox_id).group
+        return 0 if group is None else group.out_of_memory_kills()
+
     async def recover(self) -> None:
         """Take over what an earlier server left: launch again, or remove, or say what failed."""
         await asyncio.to_thread(self._workshop.sweep)
@@ -310,6 +320,7 @@ class Sandboxes:
             code = confined.ended.result()
             full = entry.group is not None and entry.group.out_of_memory_kills() > 0
             reason = "OUT_OF_MEMORY" if full else "SANDBOX_ENDED"
+            entry.record.last_words = confined.tail[-4096:]
             said = f" Its last words: {confined.tail}" if confined.tail else ""
             why = "It ran out of memory." if full else f"Its processes ended with code {code}."
             await self._put_down(entry)
@@ -320,6 +331,7 @@ class Sandboxes:
         record = entry.record
         record.state, record.reason, record.message = state, reason, message
         record.transition = wall()
+        record.note(record.transition, reason, message)
         self._records.save(record)
 
     def _open_relay(self, entry: _Entry, is_open: bool) -> None:
