@@ -88,7 +88,7 @@ class _Calls:
             said = await asyncio.wait_for(reading, _SECONDS)
         except Refusal as refusal:
             warnings.append(f"The entrypoint's output cannot be read now. {refusal.message}")
-        except (OSError, asyncio.TimeoutError):
+        except (OSError, ValueError, asyncio.TimeoutError):
             warnings.append("The entrypoint's output could not be read.")
         lines = said.decode("utf-8", "replace").splitlines()
         words = self._sandboxes.last_words(record.id).splitlines()
@@ -98,9 +98,7 @@ class _Calls:
         found = [f"{stamp(at)} {reason} {text}" for at, reason, text in record.events]
         killed = self._sandboxes.out_of_memory_kills(record.id)
         if killed:
-            found.append(
-                f"OUT_OF_MEMORY {killed} processes were ended: the sandbox's memory is full"
-            )
+            found.append(f"OUT_OF_MEMORY {killed} processes were ended: the memory was full")
         return [_plain(line) for line in found]
 
     def _state(self, record: Record) -> list[str]:

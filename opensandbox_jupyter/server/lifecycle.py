@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -16,10 +16,8 @@ from opensandbox_jupyter import __version__
 from opensandbox_jupyter.constants import DEFAULT_EXECD_PORT, EXECD_TOKEN_HEADER
 from opensandbox_jupyter.runtime_file import CHALLENGE_HEADER, PROOF_HEADER
 from opensandbox_jupyter.server.clock import stamp
-from opensandbox_jupyter.server.diagnostics import diagnostics_routes
 from opensandbox_jupyter.server.errors import Refusal, unsupported
 from opensandbox_jupyter.server.labels import check_labels
-from opensandbox_jupyter.server.proxy import ServerProxy
 from opensandbox_jupyter.server.records import Record
 from opensandbox_jupyter.server.requests import CreateSandbox, ListQuery, decode, parse_renewal
 from opensandbox_jupyter.server.sandboxes import Sandboxes
@@ -28,28 +26,28 @@ __all__ = ["json_response", "routes"]
 
 _BODY_SECONDS = 30.0
 _NOT_YET = {
-    "snapshots": ("/snapshots", "/snapshots/{rest:path}", "/sandboxes/{id}/snapshots"),
     "templates": ("/templates", "/templates/{rest:path}"),
     "pools": ("/pools", "/pools/{rest:path}"),
     "network policies yet": ("/sandboxes/{id}/networkpolicy",),
 }
 
-_PROXIED = ("/sandboxes/{id}/proxy/{port}", "/sandboxes/{id}/proxy/{port}/{rest:path}")
 _Handler = Callable[[Request], Awaitable[Response]]
 
 
 def routes(
-    sandboxes: Sandboxes, proxy: ServerProxy, prove: Callable[[str], str]
+    sandboxes: Sandboxes, more: Sequence[BaseRoute], prove: Callable[[str], str]
 ) -> list[BaseRoute]:
-    """Return every route. ``prove`` answers a challenge, see :mod:`runtime_file`."""
+    """Return every route, those of other rooms, ``more``, included.
+
+    ``prove`` answers a challenge, see :mod:`runtime_file`.
+    """
     calls = _Calls(sandboxes)
 
     async def health(request: Request) -> Response:
         challenge = request.headers.get(CHALLENGE_HEADER, "")[:128]
         return json_response({"status": "healthy"}, headers={PROOF_HEADER: prove(challenge)})
 
-    api = [*_api_routes(calls), *diagnostics_routes(sandboxes)]
-    api += [*(Route(path, proxy) for path in _PROXIED)]
+    api = [*_api_routes(calls), *more]
     versioned = [*api, Route("/metrics/events", calls.take_event, methods=["POST"])]
     return [
         Route("/health", health),
@@ -96,7 +94,7 @@ class _Calls:
         wanted = decode(await _body(request), CreateSandbox)
         record = await self._sandboxes.create(wanted)
         answer = _view(record)
-        answer.pop("image")
+        answer.pop("image", None)
         return json_response(answer, 202)
 
     async def list(self, request: Request) -> Response:
@@ -217,7 +215,8 @@ def _view(record: Record) -> dict[str, Any]:
     }
     view: dict[str, Any] = {
         "id": record.id,
-        "image": {"uri": record.image},
+        "image": None if record.snapshot_id else {"uri": record.image},
+        "snapshotId": record.snapshot_id,
         "status": {key: value for key, value in status.items() if value},
         "entrypoint": record.entrypoint,
         "createdAt": stamp(record.created),

@@ -27,10 +27,13 @@ from opensandbox_jupyter.hosting.tunnels import tunnels
 from opensandbox_jupyter.runtime_file import Places, RuntimeFile, private_directory, proof
 from opensandbox_jupyter.server import probe
 from opensandbox_jupyter.server.app import Policy, make_app
+from opensandbox_jupyter.server.diagnostics import diagnostics_routes
 from opensandbox_jupyter.server.lifecycle import routes
 from opensandbox_jupyter.server.proxy import ServerProxy
 from opensandbox_jupyter.server.records import Records
 from opensandbox_jupyter.server.sandboxes import Sandboxes
+from opensandbox_jupyter.server.snapshot_calls import snapshot_routes
+from opensandbox_jupyter.server.snapshots import Snapshots
 from opensandbox_jupyter.server.workshop import Workshop
 
 __all__ = ["Options", "serve"]
@@ -97,13 +100,19 @@ class _Serving:
         self._touched = time.monotonic()
         workshop = Workshop(options.places.data, options.places.run)
         records = Records(options.places.data / "records.sqlite")
-        self._sandboxes = Sandboxes(records, workshop, options.spares)
+        self._snapshots = Snapshots(records, options.places.data)
+        self._sandboxes = Sandboxes(records, workshop, self._snapshots, options.spares)
 
     async def run(self) -> None:
         policy, options = self._policy, self._options
         proxy = ServerProxy(self._sandboxes)
+        more = [
+            *diagnostics_routes(self._sandboxes),
+            *snapshot_routes(self._sandboxes, self._snapshots),
+            *proxy.routes(),
+        ]
         app = make_app(
-            routes(self._sandboxes, proxy, lambda c: proof(policy.api_key, self._nonce, c)),
+            routes(self._sandboxes, more, lambda c: proof(policy.api_key, self._nonce, c)),
             policy,
             self._touch,
         )

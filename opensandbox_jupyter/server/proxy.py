@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 
 import h11
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from opensandbox_jupyter.constants import API_KEY_HEADER, DEFAULT_EXECD_PORT, EXECD_TOKEN_HEADER
@@ -44,6 +45,11 @@ class ServerProxy:
     def __init__(self, sandboxes: Sandboxes, patience: float = _PATIENCE) -> None:
         self._sandboxes = sandboxes
         self._patience = patience
+
+    def routes(self) -> list[Route]:
+        """Return the routes of requests."""
+        path = "/sandboxes/{id}/proxy/{port}"
+        return [Route(path, self), Route(f"{path}/{{rest:path}}", self)]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on. Raises: Refusal, when the answer has not begun yet."""

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import msgspec
 
-__all__ = ["Record", "Records"]
+__all__ = ["Record", "Records", "Shelf", "Snapshot"]
 
-_SCHEMA = 1
+_SCHEMA = 2
 _MOST_EVENTS = 100
 _MOST_TEXT = 1000
 
@@ -32,6 +32,7 @@ class Record(msgspec.Struct, omit_defaults=True):
     metadata: dict[str, str] = {}
     extensions: dict[str, str] = {}
     platform: dict[str, str] | None = None
+    snapshot_id: str | None = None
     cpu: float | None = None
     memory: int | None = None
     events: list[tuple[float, str, str]] = []
@@ -51,6 +52,45 @@ class Record(msgspec.Struct, omit_defaults=True):
         return self.state in {"Pending", "Running", "Paused"}
 
 
+class Snapshot(msgspec.Struct, omit_defaults=True):
+    """One snapshot. Moments are seconds since 1970; ``size`` is bytes."""
+
+    id: str
+    sandbox_id: str
+    image: str
+    created: float
+    name: str | None = None
+    state: str = "Creating"
+    reason: str = ""
+    message: str = ""
+    transition: float = 0.0
+    size: int = 0
+
+
+class Shelf:
+    """The table of snapshots."""
+
+    def __init__(self, base: sqlite3.Connection) -> None:
+        self._base = base
+
+    def all(self) -> list[Snapshot]:
+        """Return every record."""
+        rows = self._base.execute("SELECT record FROM snapshots")
+        return [msgspec.json.decode(row, type=Snapshot) for (row,) in rows]
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Write ``snapshot``, new or changed."""
+        self._base.execute(
+            "INSERT INTO snapshots (id, record) VALUES (?, ?)"
+            " ON CONFLICT (id) DO UPDATE SET record = excluded.record",
+            (snapshot.id, msgspec.json.encode(snapshot)),
+        )
+
+    def remove(self, snapshot_id: str) -> None:
+        """Forget a snapshot; one that is not there is no error."""
+        self._base.execute("DELETE FROM snapshots WHERE id = ?", (snapshot_id,))
+
+
 class Records:
     """The table of sandboxes. One writer: the server's own thread."""
 
@@ -61,6 +101,7 @@ class Records:
         self._base.execute("PRAGMA synchronous = NORMAL")
         self._base.execute("PRAGMA busy_timeout = 5000")
         self._upgrade()
+        self.snapshots = Shelf(self._base)
 
     def _upgrade(self) -> None:
         (found,) = self._base.execute("PRAGMA user_version").fetchone()
@@ -71,6 +112,8 @@ class Records:
                 "BEGIN IMMEDIATE;"
                 "CREATE TABLE IF NOT EXISTS sandboxes"
                 " (id TEXT PRIMARY KEY, created REAL NOT NULL, record BLOB NOT NULL);"
+                "CREATE TABLE IF NOT EXISTS snapshots"
+                " (id TEXT PRIMARY KEY, record BLOB NOT NULL);"
                 f"PRAGMA user_version = {_SCHEMA};"
                 "COMMIT;"
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 import msgspec
@@ -14,7 +14,15 @@ from opensandbox_jupyter.server.errors import Refusal, unsupported
 from opensandbox_jupyter.server.labels import check_labels, parse_filter
 from opensandbox_jupyter.server.records import Record
 
-__all__ = ["CreateSandbox", "ListQuery", "decode", "parse_cpu", "parse_memory", "parse_renewal"]
+__all__ = [
+    "CreateSandbox",
+    "ListQuery",
+    "decode",
+    "parse_cpu",
+    "parse_memory",
+    "parse_page",
+    "parse_renewal",
+]
 
 _T = TypeVar("_T")
 _DEFAULT_ENTRYPOINT = ["tail", "-f", "/dev/null"]
@@ -63,9 +71,11 @@ class CreateSandbox(msgspec.Struct, rename="camel"):
 
     @property
     def image_uri(self) -> str:
-        """The image's name. Raises: Refusal when it is not an image that is asked for."""
+        """The image's name, "" for a snapshot. Raises: Refusal when it is neither."""
         if self.snapshot_id is not None:
-            raise unsupported("snapshots")
+            if self.image is not None or self.template_id is not None:
+                raise _invalid("Give one of `image` and `snapshotId`.")
+            return ""
         if self.template_id is not None:
             raise unsupported("templates")
         if self.image is None or not self.image.uri.strip():
@@ -98,6 +108,7 @@ class CreateSandbox(msgspec.Struct, rename="camel"):
             metadata=self._metadata(),
             extensions=self.extensions or {},
             platform=self._platform(),
+            snapshot_id=self.snapshot_id,
             cpu=parse_cpu(limits["cpu"]) if "cpu" in limits else None,
             memory=parse_memory(limits["memory"]) if "memory" in limits else None,
         )
@@ -172,8 +183,7 @@ class ListQuery:
             known.setdefault(key, []).append(value)
         self.states = {state.casefold() for state in known.get("state", ())}
         self.labels = parse_filter(known.get("metadata", [""])[-1])
-        self.page = _number("page", known.get("page", ["1"])[-1], 2**31)
-        self.page_size = _number("pageSize", known.get("pageSize", ["20"])[-1], 200)
+        self.page, self.page_size = parse_page({key: values[-1] for key, values in known.items()})
 
     def matches(self, record: Record) -> bool:
         """Whether a sandbox belongs to the list."""
@@ -224,6 +234,12 @@ def parse_renewal(body: bytes) -> float:
         raise Refusal(
             400, "DOCKER::INVALID_EXPIRATION", f"`expiresAt` is no RFC 3339 time: {text[:64]!r}."
         ) from error
+
+
+def parse_page(query: Mapping[str, str]) -> tuple[int, int]:
+    """Return which page of a list is asked for, and its size. Raises: Refusal 400."""
+    page = _number("page", query.get("page", "1"), 2**31)
+    return page, _number("pageSize", query.get("pageSize", "20"), 200)
 
 
 def _number(name: str, text: str, most: int) -> int:

@@ -17,9 +17,10 @@ from opensandbox_jupyter.server.clock import steady, wall
 from opensandbox_jupyter.server.errors import Refusal, not_found
 from opensandbox_jupyter.server.identity import outer_uid
 from opensandbox_jupyter.server.images import Image, find_image
-from opensandbox_jupyter.server.records import Record, Records
+from opensandbox_jupyter.server.records import Record, Records, Snapshot
 from opensandbox_jupyter.server.relay import Relay
 from opensandbox_jupyter.server.requests import CreateSandbox
+from opensandbox_jupyter.server.snapshots import Snapshots
 from opensandbox_jupyter.server.spares import Spare, Spares
 
 if TYPE_CHECKING:
@@ -53,9 +54,12 @@ _Maker = Callable[[_Entry], Awaitable[None]]
 class Sandboxes:
     """Every sandbox that there is."""
 
-    def __init__(self, records: Records, workshop: Workshop, spares: int = 0) -> None:
+    def __init__(
+        self, records: Records, workshop: Workshop, snapshots: Snapshots, spares: int = 0
+    ) -> None:
         self._records = records
         self._workshop = workshop
+        self._snapshots = snapshots
         self._entries: dict[str, _Entry] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._starts = asyncio.Semaphore(_STARTS_AT_ONCE)
@@ -82,9 +86,13 @@ class Sandboxes:
         Raises:
             Refusal: it cannot be made; nothing is left of it.
         """
-        image = find_image(request.image_uri)
+        wanted = request.image_uri
+        begin = None if request.snapshot_id is None else self._snapshots.ready(request.snapshot_id)
+        image = find_image(wanted if begin is None else begin.image)
         self._workshop.check()
         record = request.record(str(uuid.uuid4()), secrets.token_hex(32), wall(), 0)
+        if begin is not None:
+            record.image = begin.image
         spare = await self._spares.take(image) if request.fits_a_spare else None
         try:
             if spare is not None:
@@ -93,7 +101,7 @@ class Sandboxes:
                 with contextlib.suppress(OSError):
                     return await self._settle(claimed, self._claim(spare))
             record.outer_uid = outer_uid(self._uids() | self._spares.uids)
-            return await self._settle(record, self._make(image))
+            return await self._settle(record, self._make(image, begin))
         finally:
             self._spares.refill()
 
@@ -112,9 +120,13 @@ class Sandboxes:
         _LOG.info("created %s from %s", record.id, record.image)
         return record
 
-    def _make(self, image: Image) -> _Maker:
+    def _make(self, image: Image, begin: Snapshot | None) -> _Maker:
         async def make(entry: _Entry) -> None:
-            await asyncio.to_thread(self._workshop.build, entry.record, image)
+            if begin is None:
+                await asyncio.to_thread(self._workshop.build, entry.record, image)
+            else:
+                with self._snapshots.reading(begin) as files:
+                    await asyncio.to_thread(self._workshop.restore, entry.record, files)
             await self._start(entry)
 
         return make
@@ -165,6 +177,33 @@ class Sandboxes:
             self._open_relay(entry, True)
             message = self._workshop.describe(entry.record)
             self._say(entry, "Running", "SANDBOX_RUNNING", message)
+
+    def snapshot(self, sandbox_id: str, name: str | None) -> Snapshot:
+        """Begin to keep the files of a running sandbox, which stands still meanwhile."""
+        entry = self._entry(sandbox_id)
+        if entry.record.state != "Running":
+            raise Refusal(
+                409,
+                "SNAPSHOT::INVALID_SOURCE_STATE",
+                f"Only a running sandbox is taken a snapshot of; this one is {entry.record.state}.",
+            )
+        snapshot = self._snapshots.accept(entry.record, name)
+        self._spawn(self._keep(entry, snapshot))
+        return snapshot
+
+    async def _keep(self, entry: _Entry, snapshot: Snapshot) -> None:
+        async with entry.lock:
+            confined, group = entry.confined, entry.group
+            if entry.record.state != "Running" or confined is None:
+                self._snapshots.fail(snapshot, "The sandbox ended before the files were copied.")
+                return
+            try:
+                if await asyncio.to_thread(_freeze, confined, group):
+                    await self._snapshots.take(snapshot, self._workshop.layer(entry.record))
+                else:
+                    self._snapshots.fail(snapshot, "The sandbox's processes did not stand still.")
+            finally:
+                await asyncio.to_thread(_thaw, confined, group)
 
     def renew(self, sandbox_id: str, expires: float) -> Record:
         """Let a sandbox expire at ``expires``, seconds since 1970, which may be sooner."""
@@ -222,6 +261,7 @@ class Sandboxes:
     async def recover(self) -> None:
         """Take over what an earlier server left: launch again, or remove, or say what failed."""
         await asyncio.to_thread(self._workshop.sweep)
+        await self._snapshots.recover()
         found = self._records.all()
         await asyncio.to_thread(self._workshop.end_leftovers, found)
         for record in found:
@@ -258,6 +298,7 @@ class Sandboxes:
     async def close(self) -> None:
         """End every process but keep records and files, for the next server to take over."""
         self._is_closing = True
+        self._snapshots.close()
         for task in list(self._tasks):
             task.cancel()
         for entry in self._entries.values():

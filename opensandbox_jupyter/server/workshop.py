@@ -19,7 +19,9 @@ from opensandbox_jupyter.hosting.removal import remove_tree
 from opensandbox_jupyter.runtime_file import private_directory
 from opensandbox_jupyter.server import cgroups, probe, provision, rootfs
 from opensandbox_jupyter.server.cgroups import Cgroups, Group, Limits
+from opensandbox_jupyter.server.copying import copy_tree
 from opensandbox_jupyter.server.errors import unavailable
+from opensandbox_jupyter.server.identity import is_host_root
 from opensandbox_jupyter.server.images import Image, find_image
 from opensandbox_jupyter.server.inside import ask
 from opensandbox_jupyter.server.jail import SPECIAL_PROC, Jail
@@ -69,6 +71,16 @@ class Workshop:
         home.mkdir(mode=0o700)
         rootfs.build(home / "root", image, _hostname(record), record.outer_uid)
 
+    def restore(self, record: Record, files: Path) -> None:
+        """Make the files of a new sandbox from those of a snapshot. Blocks."""
+        home = self._homes / record.id
+        home.mkdir(mode=0o700)
+        copy_tree(files, home / "root", uid=record.outer_uid if is_host_root() else None)
+
+    def layer(self, record: Record) -> Path:
+        """Return where the files of a sandbox are."""
+        return self._homes / record.id / "root"
+
     async def start(self, record: Record, *, waits: bool = False) -> Started:
         """Start a sandbox on its files and return when its execd answers.
 
@@ -114,7 +126,7 @@ class Workshop:
         return None if counts_memory else record.memory
 
     def _jail(self, record: Record, tools: Tools) -> Jail:
-        root = self._homes / record.id / "root"
+        root = self.layer(record)
         jail = Jail(
             root=str(root),
             hostname=_hostname(record),
