@@ -50,6 +50,14 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--spares", type=int, metavar="N", help="keep N ready sandboxes, so that create is fast"
     )
+    serve.add_argument(
+        "--allow-host-path",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="lend sandboxes that ask for it this directory, or one below; may be repeated",
+    )
     serve.add_argument("--on-demand", action="store_true", help=argparse.SUPPRESS)
     serve.set_defaults(run=_serve)
     for name, run, text in (
@@ -84,6 +92,7 @@ def _serve(options: argparse.Namespace) -> int:
             api_key=options.api_key,
             idle_seconds=None if idle is None else idle * 60,
             spares=max(0, int(options.on_demand) if options.spares is None else options.spares),
+            host_paths=tuple(path.absolute() for path in options.allow_host_path),
             must_isolate=options.on_demand,
         )
     )

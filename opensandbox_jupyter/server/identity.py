@@ -13,7 +13,7 @@ from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 
-__all__ = ["is_host_root", "outer_uid", "owner"]
+__all__ = ["is_host_root", "outer_uid", "owner", "shared_uid"]
 
 _RANGES = ((2_000_000_000, 65_536), (61_184, 4_336))
 """Ranges that systemd leaves to programs: high, and where few ids are mapped, low."""
@@ -43,6 +43,19 @@ def outer_uid(taken: Collection[int]) -> int:
         "Root has no ordinary user id to give to a sandbox here:"
         " run the server as an ordinary user, or in a container that maps more user ids."
     )
+
+
+@cache
+def shared_uid() -> int:
+    """Return the uid of every sandbox with named volumes, which all of them must be able to use."""
+    if not is_host_root():
+        return os.geteuid()
+    for start, size in _RANGES:
+        if _outside(start) is not None and _outside(start + size - 1) is not None:
+            for uid in range(start + size - 1, start, -1):
+                if not _has_name(uid):
+                    return uid
+    raise LookupError("No user id is free for sandboxes with volumes.")
 
 
 def owner(path: Path, uid: int) -> None:

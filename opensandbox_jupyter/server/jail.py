@@ -18,6 +18,7 @@ __all__ = [
     "Descriptors",
     "Jail",
     "Programs",
+    "Share",
     "confined_command",
     "inner_options",
     "outer_options",
@@ -40,6 +41,13 @@ class Bind:
 
     source: str
     target: str
+
+
+@dataclass(frozen=True)
+class Share(Bind):
+    """A volume: a host path and where the sandbox sees it, writable or not."""
+
+    read_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,13 +88,14 @@ class Jail:
     can_forbid_userns: bool = True
     can_size_tmpfs: bool = True
     shm_bytes: int = 64 << 20
+    volumes: tuple[Share, ...] = ()
 
     @property
     def mount_points(self) -> list[str]:
         """Every path of the private layer on which something is mounted."""
         below = f"{self.library}/"
         targets = [bind.target for bind in self.supplies if not bind.target.startswith(below)]
-        return ["/dev", "/proc", self.library, *targets]
+        return ["/dev", "/proc", self.library, *targets, *(v.target for v in self.volumes)]
 
 
 def inner_options(jail: Jail, descriptors: Descriptors) -> list[str]:
@@ -99,6 +108,7 @@ def inner_options(jail: Jail, descriptors: Descriptors) -> list[str]:
         *("--json-status-fd", str(descriptors.status), "--block-fd", str(descriptors.block)),
         *("--bind", jail.root, "/"),
         *_system_options(jail),
+        *_shares(jail.volumes),
         *("--perms", "0755", "--tmpfs", jail.library),
         *_binds(bind for bind in jail.supplies if bind.target.startswith(f"{jail.library}/")),
         *("--remount-ro", jail.library),
@@ -117,8 +127,10 @@ def outer_options(jail: Jail, programs: Programs) -> tuple[list[str], Jail]:
         programs: what the inner bubblewrap itself needs to run, at its usual place.
     """
     places = {bind.source: f"{_PLACES}/{n}" for n, bind in enumerate(jail.supplies)}
+    shared = {volume: f"{_PLACES}/volume{n}" for n, volume in enumerate(jail.volumes)}
     inside = replace(
         jail,
+        volumes=tuple(replace(volume, source=place) for volume, place in shared.items()),
         root=f"{_PLACES}/root",
         supplies=tuple(Bind(places[bind.source], bind.target) for bind in jail.supplies),
     )
@@ -129,6 +141,7 @@ def outer_options(jail: Jail, programs: Programs) -> tuple[list[str], Jail]:
         *("--perms", "0755", "--dir", "/tmp", "--perms", "0755", "--dir", _PLACES),  # noqa: S108
         *_binds(Bind(source, place) for source, place in places.items()),
         *("--bind", jail.root, inside.root),
+        *_shares(replace(volume, target=place) for volume, place in shared.items()),
         *("--chdir", "/"),
     ]
     return options, inside
@@ -150,6 +163,14 @@ def _system_options(jail: Jail) -> list[str]:
 
 def _binds(binds: Iterable[Bind]) -> list[str]:
     return list(chain.from_iterable(("--ro-bind", b.source, b.target) for b in binds))
+
+
+def _shares(volumes: Iterable[Share]) -> list[str]:
+    return list(
+        chain.from_iterable(
+            ("--ro-bind" if v.read_only else "--bind", v.source, v.target) for v in volumes
+        )
+    )
 
 
 def _proc_options(jail: Jail) -> list[str]:

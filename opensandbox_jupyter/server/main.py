@@ -34,6 +34,7 @@ from opensandbox_jupyter.server.records import Records
 from opensandbox_jupyter.server.sandboxes import Sandboxes
 from opensandbox_jupyter.server.snapshot_calls import snapshot_routes
 from opensandbox_jupyter.server.snapshots import Snapshots
+from opensandbox_jupyter.server.volumes import Volumes
 from opensandbox_jupyter.server.workshop import Workshop
 
 __all__ = ["Options", "serve"]
@@ -52,6 +53,8 @@ class Options:
     idle_seconds: float | None = None
     spares: int = 0
     """How many ready sandboxes to keep, so that a create is a claim."""
+    host_paths: tuple[Path, ...] = ()
+    """Directories of the host that sandboxes may be lent, and all below them."""
     must_isolate: bool = False
     """Refuse to start where no sandbox could be isolated."""
 
@@ -98,7 +101,8 @@ class _Serving:
         self._nonce = secrets.token_hex(16)
         self._policy = Policy(options.api_key or secrets.token_urlsafe(32), host=options.host)
         self._touched = time.monotonic()
-        workshop = Workshop(options.places.data, options.places.run)
+        volumes = Volumes(options.places.data, options.host_paths)
+        workshop = Workshop(options.places.data, options.places.run, volumes)
         records = Records(options.places.data / "records.sqlite")
         self._snapshots = Snapshots(records, options.places.data)
         self._sandboxes = Sandboxes(records, workshop, self._snapshots, options.spares)

@@ -7,11 +7,27 @@ from pathlib import Path
 
 import msgspec
 
-__all__ = ["Record", "Records", "Shelf", "Snapshot"]
+__all__ = ["Record", "Records", "Shelf", "Snapshot", "Volume"]
 
 _SCHEMA = 2
 _MOST_EVENTS = 100
 _MOST_TEXT = 1000
+
+
+class Volume(msgspec.Struct, omit_defaults=True):
+    """A directory that is mounted in a sandbox: a named volume or a path of the host."""
+
+    name: str
+    mount_path: str
+    read_only: bool = False
+    parts: list[str] = []
+    """The directory below it that is mounted."""
+    claim: str = ""
+    """The name of the volume; empty for a path of the host."""
+    may_create: bool = False
+    is_temporary: bool = False
+    """Whether the volume goes with its sandbox."""
+    host: str = ""
 
 
 class Record(msgspec.Struct, omit_defaults=True):
@@ -33,6 +49,7 @@ class Record(msgspec.Struct, omit_defaults=True):
     extensions: dict[str, str] = {}
     platform: dict[str, str] | None = None
     snapshot_id: str | None = None
+    volumes: list[Volume] = []
     cpu: float | None = None
     memory: int | None = None
     events: list[tuple[float, str, str]] = []

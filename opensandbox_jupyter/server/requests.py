@@ -13,6 +13,7 @@ from opensandbox_jupyter.server.clock import parse_stamp
 from opensandbox_jupyter.server.errors import Refusal, unsupported
 from opensandbox_jupyter.server.labels import check_labels, parse_filter
 from opensandbox_jupyter.server.records import Record
+from opensandbox_jupyter.server.volume_requests import VolumeRequest, read_volumes
 
 __all__ = [
     "CreateSandbox",
@@ -66,7 +67,7 @@ class CreateSandbox(msgspec.Struct, rename="camel"):
     credential_proxy: dict[str, object] | None = None
     secure_access: bool = False
     lifecycle: dict[str, object] | None = None
-    volumes: list[msgspec.Raw] | None = None
+    volumes: list[VolumeRequest] | None = None
     extensions: dict[str, str] | None = None
 
     @property
@@ -109,13 +110,12 @@ class CreateSandbox(msgspec.Struct, rename="camel"):
             extensions=self.extensions or {},
             platform=self._platform(),
             snapshot_id=self.snapshot_id,
+            volumes=read_volumes(self.volumes or ()),
             cpu=parse_cpu(limits["cpu"]) if "cpu" in limits else None,
             memory=parse_memory(limits["memory"]) if "memory" in limits else None,
         )
 
     def _refuse_unsupported(self) -> None:
-        if self.volumes:
-            raise unsupported("volumes yet")
         if self.lifecycle:
             raise unsupported("lifecycle commands")
         if self.secure_access:

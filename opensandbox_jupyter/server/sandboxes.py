@@ -15,7 +15,7 @@ import msgspec
 
 from opensandbox_jupyter.server.clock import steady, wall
 from opensandbox_jupyter.server.errors import Refusal, not_found
-from opensandbox_jupyter.server.identity import outer_uid
+from opensandbox_jupyter.server.identity import outer_uid, shared_uid
 from opensandbox_jupyter.server.images import Image, find_image
 from opensandbox_jupyter.server.records import Record, Records, Snapshot
 from opensandbox_jupyter.server.relay import Relay
@@ -100,7 +100,10 @@ class Sandboxes:
                 spare.name(claimed)
                 with contextlib.suppress(OSError):
                     return await self._settle(claimed, self._claim(spare))
+            await asyncio.to_thread(self._workshop.check_volumes, record)
             record.outer_uid = outer_uid(self._uids() | self._spares.uids)
+            if any(volume.claim for volume in record.volumes):
+                record.outer_uid = shared_uid()
             return await self._settle(record, self._make(image, begin))
         finally:
             self._spares.refill()
@@ -348,6 +351,9 @@ class Sandboxes:
         await asyncio.to_thread(self._workshop.remove, entry.record)
         self._records.remove(entry.record.id)
         self._entries.pop(entry.record.id, None)
+        if entry.record.volumes:
+            used = {v.claim for other in self._entries.values() for v in other.record.volumes}
+            await asyncio.to_thread(self._workshop.drop_volumes, entry.record, used)
 
     def _noticed_end(self, entry: _Entry) -> None:
         """The processes are gone. If nobody here ended them, say so."""

@@ -16,7 +16,7 @@ import re
 import resource
 import socket
 import subprocess
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -58,6 +58,8 @@ class Plan:
     settings: dict[str, object]
     """What execd is told, without ``listen_fd``."""
     group: Group | None = None
+    check: Callable[[int], None] | None = None
+    """Looks at the mounts of the process with that pid before anything of the sandbox runs."""
     memory: int | None = None
     """A limit in bytes for each process, where no group counts them together."""
 
@@ -119,6 +121,8 @@ class _Start:
         os.write(unblock, b"1")
         await self._or_end(_wait_for_program(first))
         self._guard.dismiss()
+        if self._plan.check is not None:
+            self._plan.check(first)
         settings = msgspec.json.encode({**self._plan.settings, "listen_fd": listener})
         await self._tell(tell, settings)
         await self._or_end(_ping(self._plan.socket_path, str(self._plan.settings["token"])))

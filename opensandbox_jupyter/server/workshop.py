@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import hashlib
@@ -24,11 +25,12 @@ from opensandbox_jupyter.server.errors import unavailable
 from opensandbox_jupyter.server.identity import is_host_root
 from opensandbox_jupyter.server.images import Image, find_image
 from opensandbox_jupyter.server.inside import ask
-from opensandbox_jupyter.server.jail import SPECIAL_PROC, Jail
+from opensandbox_jupyter.server.jail import SPECIAL_PROC, Jail, Share
 from opensandbox_jupyter.server.probe import Tools
 from opensandbox_jupyter.server.process import Confined
 from opensandbox_jupyter.server.records import Record
 from opensandbox_jupyter.server.start import Plan, launch
+from opensandbox_jupyter.server.volumes import Held, Volumes
 
 __all__ = ["Started", "Workshop"]
 
@@ -51,7 +53,8 @@ class Started:
 class Workshop:
     """Makes and removes what a sandbox consists of, below a data and a runtime directory."""
 
-    def __init__(self, data: Path, run: Path) -> None:
+    def __init__(self, data: Path, run: Path, volumes: Volumes) -> None:
+        self._volumes = volumes
         self._homes = private_directory(data / "sandboxes")
         self._trash = private_directory(data / "trash")
         sockets = private_directory(run / "sockets")
@@ -89,7 +92,14 @@ class Workshop:
         tools = probe.find_tools()
         if isinstance(tools, str):
             raise unavailable(tools)
-        jail = self._jail(record, tools)
+        held = await asyncio.to_thread(self._volumes.hold, record.volumes)
+        try:
+            return await self._start(record, tools, held, waits)
+        finally:
+            held.close()
+
+    async def _start(self, record: Record, tools: Tools, held: Held, waits: bool) -> Started:
+        jail = self._jail(record, tools, held)
         group = self._make_group(record)
         plan = Plan(
             jail=jail,
@@ -98,6 +108,7 @@ class Workshop:
             socket_path=self._socket_path(record),
             settings={**_settings(record), "waits": waits},
             group=group,
+            check=held.verify,
             memory=self._process_memory(record),
         )
         try:
@@ -125,7 +136,7 @@ class Workshop:
         counts_memory = self._cgroups is not None and self._cgroups.can("memory")
         return None if counts_memory else record.memory
 
-    def _jail(self, record: Record, tools: Tools) -> Jail:
+    def _jail(self, record: Record, tools: Tools, held: Held) -> Jail:
         root = self.layer(record)
         jail = Jail(
             root=str(root),
@@ -136,6 +147,7 @@ class Workshop:
             existing_proc=frozenset(path for path in SPECIAL_PROC if Path(path).exists()),
             can_forbid_userns=tools.can_forbid_userns,
             can_size_tmpfs=tools.can_size_tmpfs,
+            volumes=tuple(Share(*bind) for bind in held.binds()),
         )
         kinds = {bind.target: Path(bind.source).is_dir() for bind in jail.supplies}
         targets = [(target, kinds.get(target, True)) for target in jail.mount_points]
@@ -164,6 +176,14 @@ class Workshop:
             os.unlink(record.id, dir_fd=self._sockets)
         if group is not None:
             group.remove()
+
+    def check_volumes(self, record: Record) -> None:
+        """Refuse early what cannot be mounted. Raises: Refusal. Blocks."""
+        self._volumes.check(record.volumes)
+
+    def drop_volumes(self, record: Record, used: Collection[str]) -> None:
+        """Remove the volumes that go with their sandbox, but for those ``used``. Blocks."""
+        self._volumes.drop(record.volumes, used)
 
     def remove(self, record: Record) -> None:
         """Free the disk. Blocks."""

@@ -7,6 +7,7 @@ import errno
 import os
 import socket
 import struct
+from dataclasses import replace
 
 import pytest
 
@@ -16,6 +17,7 @@ from opensandbox_jupyter.server.jail import (
     Descriptors,
     Jail,
     Programs,
+    Share,
     confined_command,
     inner_options,
     outer_options,
@@ -185,3 +187,20 @@ def test_the_kernel_takes_the_filter() -> None:
             os._exit(0 if error.errno == errno.EAFNOSUPPORT else 2)
         os._exit(3)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_volumes_are_the_only_other_mounts() -> None:
+    volumes = (Share("/v/a", "/data"), Share("/v/b", "/mnt/b", read_only=True))
+    jail = replace(JAIL, volumes=volumes)
+    plain, more = inner_options(JAIL, NUMBERS), inner_options(jail, NUMBERS)
+    added = ["--bind", "/v/a", "/data", "--ro-bind", "/v/b", "/mnt/b"]
+    at = more.index("/v/a") - 1
+    assert more[at : at + len(added)] == added
+    assert more[:at] + more[at + len(added) :] == plain
+    assert {"/data", "/mnt/b"} <= set(jail.mount_points)
+
+    options, seen = outer_options(jail, Programs((), ()))
+    outer = ["--bind", "/v/a", "/src/volume0", "--ro-bind", "/v/b", "/src/volume1"]
+    assert " ".join(outer) in " ".join(options)
+    inner = "--bind /src/volume0 /data --ro-bind /src/volume1 /mnt/b"
+    assert inner in " ".join(inner_options(seen, NUMBERS))
