@@ -83,7 +83,7 @@ class _Calls:
         """Return all lines that there are, and what could not be read."""
         said, warnings = b"", []
         try:
-            socket_path, token = self._sandboxes.way_in(record.id)
+            socket_path, token = self._sandboxes.entry(record.id).way_in()
             reading = fetch_end(socket_path, token, _LOG, _MOST_BYTES)
             said = await asyncio.wait_for(reading, _SECONDS)
         except Refusal as refusal:
@@ -91,12 +91,12 @@ class _Calls:
         except (OSError, ValueError, asyncio.TimeoutError):
             warnings.append("The entrypoint's output could not be read.")
         lines = said.decode("utf-8", "replace").splitlines()
-        words = self._sandboxes.last_words(record.id).splitlines()
+        words = self._sandboxes.entry(record.id).last_words.splitlines()
         return [*lines, *(f"execd: {line.removeprefix('execd: ')}" for line in words)], warnings
 
     def _events(self, record: Record) -> list[str]:
         found = [f"{stamp(at)} {reason} {text}" for at, reason, text in record.events]
-        killed = self._sandboxes.out_of_memory_kills(record.id)
+        killed = self._sandboxes.entry(record.id).out_of_memory_kills
         if killed:
             found.append(f"OUT_OF_MEMORY {killed} processes were ended: the memory was full")
         return [_plain(line) for line in found]

@@ -95,7 +95,7 @@ class ServerProxy:
         if found is None:
             raise Refusal(404, "SANDBOX::API_NOT_SUPPORTED", "There is no such page.")
         port = int(found[3][:6])
-        socket_path, token = self._sandboxes.way_in(found[2].decode("latin-1"))
+        socket_path, token = self._sandboxes.entry(found[2].decode("latin-1")).way_in()
         if not 1 <= port <= 65_535:
             raise Refusal(400, "DOCKER::INVALID_PORT", "A port is a number from 1 to 65535.")
         place = b"" if port == DEFAULT_EXECD_PORT else b"/proxy/%d" % port

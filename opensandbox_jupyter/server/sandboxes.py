@@ -8,12 +8,12 @@ import logging
 import secrets
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from opensandbox_jupyter.server.clock import steady, wall
+from opensandbox_jupyter.server.entries import Entry
 from opensandbox_jupyter.server.errors import Refusal, not_found
 from opensandbox_jupyter.server.identity import outer_uid, shared_uid
 from opensandbox_jupyter.server.images import Image, find_image
@@ -24,7 +24,6 @@ from opensandbox_jupyter.server.snapshots import Snapshots
 from opensandbox_jupyter.server.spares import Spare, Spares
 
 if TYPE_CHECKING:
-    from opensandbox_jupyter.server.cgroups import Group
     from opensandbox_jupyter.server.process import Confined
     from opensandbox_jupyter.server.workshop import Started, Workshop
 
@@ -36,19 +35,7 @@ _LOOK_AGAIN = 30.0
 _STARTS_AT_ONCE = 8
 
 
-@dataclass
-class _Entry:
-    record: Record
-    confined: Confined | None = None
-    relay: Relay | None = None
-    port: int = 0
-    group: Group | None = None
-    timer: asyncio.TimerHandle | None = None
-    deadline: float | None = None
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-
-_Maker = Callable[[_Entry], Awaitable[None]]
+_Maker = Callable[[Entry], Awaitable[None]]
 
 
 class Sandboxes:
@@ -60,7 +47,7 @@ class Sandboxes:
         self._records = records
         self._workshop = workshop
         self._snapshots = snapshots
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, Entry] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._starts = asyncio.Semaphore(_STARTS_AT_ONCE)
         self._is_closing = False
@@ -70,6 +57,10 @@ class Sandboxes:
     def is_idle(self) -> bool:
         """Whether nothing runs here or may run again."""
         return not any(entry.record.alive for entry in self._entries.values())
+
+    def entry(self, sandbox_id: str) -> Entry:
+        """Return what is known of one sandbox. Raises: Refusal 404."""
+        return self._entry(sandbox_id)
 
     def records(self) -> list[Record]:
         """Return what there is, newest first."""
@@ -99,7 +90,7 @@ class Sandboxes:
                 claimed = msgspec.structs.replace(record)
                 spare.name(claimed)
                 with contextlib.suppress(OSError):
-                    return await self._settle(claimed, self._claim(spare))
+                    return await self._settle(claimed, self._claim(spare), spare.started)
             await asyncio.to_thread(self._workshop.check_volumes, record)
             record.outer_uid = outer_uid(self._uids() | self._spares.uids)
             if any(volume.claim for volume in record.volumes):
@@ -108,9 +99,11 @@ class Sandboxes:
         finally:
             self._spares.refill()
 
-    async def _settle(self, record: Record, make: _Maker) -> Record:
-        """Let ``make`` bring a sandbox to life, or leave nothing of it."""
-        entry = self._entries[record.id] = _Entry(record)
+    async def _settle(self, record: Record, make: _Maker, started: Started | None = None) -> Record:
+        """Let ``make`` bring a sandbox to life, or leave nothing of it, nor of ``started``."""
+        entry = self._entries[record.id] = Entry(record)
+        if started is not None:
+            entry.confined, entry.group = started.confined, started.group
         async with entry.lock:
             try:
                 self._records.save(record)
@@ -124,7 +117,7 @@ class Sandboxes:
         return record
 
     def _make(self, image: Image, begin: Snapshot | None) -> _Maker:
-        async def make(entry: _Entry) -> None:
+        async def make(entry: Entry) -> None:
             if begin is None:
                 await asyncio.to_thread(self._workshop.build, entry.record, image)
             else:
@@ -135,7 +128,7 @@ class Sandboxes:
         return make
 
     def _claim(self, spare: Spare) -> _Maker:
-        async def claim(entry: _Entry) -> None:
+        async def claim(entry: Entry) -> None:
             await self._adopt(entry, spare.started)
             await self._workshop.claim(entry.record, spare.started)
 
@@ -161,7 +154,7 @@ class Sandboxes:
                     f"Only a running sandbox can be paused; this one is {entry.record.state}.",
                 )
             self._open_relay(entry, False)
-            if not await asyncio.to_thread(_freeze, entry.confined, entry.group):
+            if not await asyncio.to_thread(entry.freeze):
                 self._open_relay(entry, True)
                 raise Refusal(500, "DOCKER::SANDBOX_PAUSE_FAILED", "Its processes did not stop.")
             self._say(entry, "Paused", "SANDBOX_PAUSED", "Its processes stand still.")
@@ -176,7 +169,7 @@ class Sandboxes:
                     "DOCKER::SANDBOX_NOT_PAUSED",
                     f"Only a paused sandbox can be resumed; this one is {entry.record.state}.",
                 )
-            await asyncio.to_thread(_thaw, entry.confined, entry.group)
+            await asyncio.to_thread(entry.thaw)
             self._open_relay(entry, True)
             message = self._workshop.describe(entry.record)
             self._say(entry, "Running", "SANDBOX_RUNNING", message)
@@ -194,19 +187,18 @@ class Sandboxes:
         self._spawn(self._keep(entry, snapshot))
         return snapshot
 
-    async def _keep(self, entry: _Entry, snapshot: Snapshot) -> None:
-        async with entry.lock:
-            confined, group = entry.confined, entry.group
-            if entry.record.state != "Running" or confined is None:
+    async def _keep(self, entry: Entry, snapshot: Snapshot) -> None:
+        async with self._snapshots.turns, entry.lock:
+            if entry.record.state != "Running" or entry.confined is None:
                 self._snapshots.fail(snapshot, "The sandbox ended before the files were copied.")
                 return
             try:
-                if await asyncio.to_thread(_freeze, confined, group):
+                if await asyncio.to_thread(entry.freeze):
                     await self._snapshots.take(snapshot, self._workshop.layer(entry.record))
                 else:
                     self._snapshots.fail(snapshot, "The sandbox's processes did not stand still.")
             finally:
-                await asyncio.to_thread(_thaw, confined, group)
+                await asyncio.to_thread(entry.thaw)
 
     def renew(self, sandbox_id: str, expires: float) -> Record:
         """Let a sandbox expire at ``expires``, seconds since 1970, which may be sooner."""
@@ -243,24 +235,6 @@ class Sandboxes:
             )
         return entry.port, entry.record.token
 
-    def way_in(self, sandbox_id: str) -> tuple[str, str]:
-        """Return the socket of a running sandbox's execd, and its token. Raises: Refusal."""
-        self.port(sandbox_id)
-        entry = self._entry(sandbox_id)
-        if entry.relay is None or not entry.relay.is_open:
-            raise Refusal(409, "DOCKER::SANDBOX_NOT_RUNNING", "The sandbox is paused.")
-        return entry.relay.socket_path, entry.record.token
-
-    def last_words(self, sandbox_id: str) -> str:
-        """Return the end of what execd itself wrote."""
-        entry = self._entry(sandbox_id)
-        return entry.confined.tail if entry.confined else entry.record.last_words
-
-    def out_of_memory_kills(self, sandbox_id: str) -> int:
-        """Return how many processes the kernel ended because the sandbox was full."""
-        group = self._entry(sandbox_id).group
-        return 0 if group is None else group.out_of_memory_kills()
-
     async def recover(self) -> None:
         """Take over what an earlier server left: launch again, or remove, or say what failed."""
         await asyncio.to_thread(self._workshop.sweep)
@@ -268,12 +242,12 @@ class Sandboxes:
         found = self._records.all()
         await asyncio.to_thread(self._workshop.end_leftovers, found)
         for record in found:
-            self._entries[record.id] = _Entry(record)
+            self._entries[record.id] = Entry(record)
         await asyncio.gather(*map(self._recover_one, list(self._entries.values())))
         self._workshop.remove_strangers(self._entries.keys())
         self._spares.refill(0)
 
-    async def _recover_one(self, entry: _Entry) -> None:
+    async def _recover_one(self, entry: Entry) -> None:
         record = entry.record
         is_over = record.expires is not None and record.expires <= wall()
         async with entry.lock:
@@ -284,7 +258,7 @@ class Sandboxes:
                 await self._relaunch(entry)
         self._set_timer(entry)
 
-    async def _relaunch(self, entry: _Entry) -> None:
+    async def _relaunch(self, entry: Entry) -> None:
         try:
             self._workshop.check()
             await self._start(entry)
@@ -315,25 +289,25 @@ class Sandboxes:
     def _uids(self) -> set[int]:
         return {entry.record.outer_uid for entry in self._entries.values()}
 
-    def _entry(self, sandbox_id: str) -> _Entry:
+    def _entry(self, sandbox_id: str) -> Entry:
         entry = self._entries.get(sandbox_id)
         if entry is None:
             raise not_found(sandbox_id)
         return entry
 
-    async def _start(self, entry: _Entry) -> None:
+    async def _start(self, entry: Entry) -> None:
         async with self._starts:
             started = await self._workshop.start(entry.record)
         await self._adopt(entry, started)
 
-    async def _adopt(self, entry: _Entry, started: Started) -> None:
+    async def _adopt(self, entry: Entry, started: Started) -> None:
         entry.confined, entry.group = started.confined, started.group
         entry.confined.ended.add_done_callback(lambda _: self._noticed_end(entry))
         entry.record.processes = started.processes
         entry.relay = Relay(started.socket_path)
         entry.port = await entry.relay.start()
 
-    async def _put_down(self, entry: _Entry) -> None:
+    async def _put_down(self, entry: Entry) -> None:
         """End the processes and the relay; record and files stay."""
         confined, entry.confined = entry.confined, None
         relay, entry.relay, entry.port = entry.relay, None, 0
@@ -344,7 +318,7 @@ class Sandboxes:
         group, entry.group = entry.group, None
         await asyncio.to_thread(self._workshop.clear_away, entry.record, group)
 
-    async def _remove(self, entry: _Entry) -> None:
+    async def _remove(self, entry: Entry) -> None:
         if entry.timer is not None:
             entry.timer.cancel()
         await self._put_down(entry)
@@ -355,12 +329,12 @@ class Sandboxes:
             used = {v.claim for other in self._entries.values() for v in other.record.volumes}
             await asyncio.to_thread(self._workshop.drop_volumes, entry.record, used)
 
-    def _noticed_end(self, entry: _Entry) -> None:
+    def _noticed_end(self, entry: Entry) -> None:
         """The processes are gone. If nobody here ended them, say so."""
         if entry.confined is not None and not self._is_closing:
             self._spawn(self._fail(entry, entry.confined))
 
-    async def _fail(self, entry: _Entry, confined: Confined) -> None:
+    async def _fail(self, entry: Entry, confined: Confined) -> None:
         async with entry.lock:
             if entry.confined is not confined:
                 return
@@ -374,18 +348,18 @@ class Sandboxes:
             self._say(entry, "Failed", reason, why + said)
             _LOG.warning("%s failed: %s", entry.record.id, why)
 
-    def _say(self, entry: _Entry, state: str, reason: str, message: str) -> None:
+    def _say(self, entry: Entry, state: str, reason: str, message: str) -> None:
         record = entry.record
         record.state, record.reason, record.message = state, reason, message
         record.transition = wall()
         record.note(record.transition, reason, message)
         self._records.save(record)
 
-    def _open_relay(self, entry: _Entry, is_open: bool) -> None:
+    def _open_relay(self, entry: Entry, is_open: bool) -> None:
         if entry.relay is not None:
             entry.relay.is_open = is_open
 
-    def _set_timer(self, entry: _Entry) -> None:
+    def _set_timer(self, entry: Entry) -> None:
         if entry.timer is not None:
             entry.timer.cancel()
         if entry.record.expires is None:
@@ -393,7 +367,7 @@ class Sandboxes:
         entry.deadline = steady() + entry.record.expires - wall()
         self._look_at_clock(entry)
 
-    def _look_at_clock(self, entry: _Entry) -> None:
+    def _look_at_clock(self, entry: Entry) -> None:
         assert entry.deadline is not None
         left = entry.deadline - steady()
         loop = asyncio.get_running_loop()
@@ -402,7 +376,7 @@ class Sandboxes:
         else:
             self._spawn(self._expire(entry))
 
-    async def _expire(self, entry: _Entry) -> None:
+    async def _expire(self, entry: Entry) -> None:
         async with entry.lock:
             deadline = entry.deadline
             is_there = self._entries.get(entry.record.id) is entry
@@ -425,16 +399,3 @@ class Sandboxes:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             _LOG.error("unexpected: %r", task.exception(), exc_info=task.exception())
-
-
-def _freeze(confined: Confined, group: Group | None) -> bool:
-    if group is not None and group.can_freeze:
-        return group.freeze()
-    return confined.stop_all()
-
-
-def _thaw(confined: Confined, group: Group | None) -> None:
-    if group is not None and group.can_freeze:
-        group.thaw()
-    else:
-        confined.continue_all()

@@ -33,7 +33,8 @@ class Snapshots:
         self._known: dict[str, Snapshot] = {}
         self._readers: dict[str, int] = {}
         self._halt = threading.Event()
-        self._turns = asyncio.Semaphore(_AT_ONCE)
+        self.turns = asyncio.Semaphore(_AT_ONCE)
+        """To be held while one is taken: few at once, and none stands still in a queue."""
 
     def all(self) -> list[Snapshot]:
         """Return every snapshot, newest first."""
@@ -70,11 +71,10 @@ class Snapshots:
         """Copy ``layer``, in which nothing moves meanwhile. A failure is the snapshot's state."""
         home = self._homes / snapshot.id
         try:
-            async with self._turns:
-                home.mkdir(mode=0o700)
-                snapshot.size = await asyncio.to_thread(
-                    copy_tree, layer, home / "root", halt=self._halt
-                )
+            home.mkdir(mode=0o700)
+            snapshot.size = await asyncio.to_thread(
+                copy_tree, layer, home / "root", halt=self._halt
+            )
         except OSError as error:
             await asyncio.to_thread(self._drop, home)
             self.fail(snapshot, f"The files could not be copied: {error}")

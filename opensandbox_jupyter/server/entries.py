@@ -1,0 +1,66 @@
+"""One sandbox while the server runs: its record, its processes, and the way to them."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from opensandbox_jupyter.server.errors import Refusal
+from opensandbox_jupyter.server.records import Record
+
+if TYPE_CHECKING:
+    from opensandbox_jupyter.server.cgroups import Group
+    from opensandbox_jupyter.server.process import Confined
+    from opensandbox_jupyter.server.relay import Relay
+
+__all__ = ["Entry"]
+
+
+@dataclass
+class Entry:
+    """What is known of one sandbox. Without ``confined`` it has no processes."""
+
+    record: Record
+    confined: Confined | None = None
+    relay: Relay | None = None
+    port: int = 0
+    group: Group | None = None
+    timer: asyncio.TimerHandle | None = None
+    deadline: float | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def last_words(self) -> str:
+        """The end of what execd itself wrote."""
+        return self.confined.tail if self.confined else self.record.last_words
+
+    @property
+    def out_of_memory_kills(self) -> int:
+        """How many processes the kernel ended because the sandbox was full."""
+        return 0 if self.group is None else self.group.out_of_memory_kills()
+
+    def way_in(self) -> tuple[str, str]:
+        """Return the socket of a running sandbox's execd, and its token. Raises: Refusal 409."""
+        if self.relay is None or not self.relay.is_open:
+            raise Refusal(
+                409,
+                "DOCKER::SANDBOX_NOT_RUNNING",
+                f"The sandbox is {self.record.state}: {self.record.message}",
+            )
+        return self.relay.socket_path, self.record.token
+
+    def freeze(self) -> bool:
+        """Stop every process. Return whether all of them stand still. Blocks."""
+        if self.confined is None:
+            return False
+        if self.group is not None and self.group.can_freeze:
+            return self.group.freeze()
+        return self.confined.stop_all()
+
+    def thaw(self) -> None:
+        """Let every process go on. Blocks."""
+        if self.group is not None and self.group.can_freeze:
+            self.group.thaw()
+        elif self.confined is not None:
+            self.confined.continue_all()
