@@ -28,6 +28,7 @@ from opensandbox_jupyter.runtime_file import Places, RuntimeFile, private_direct
 from opensandbox_jupyter.server import probe
 from opensandbox_jupyter.server.app import Policy, make_app
 from opensandbox_jupyter.server.diagnostics import diagnostics_routes
+from opensandbox_jupyter.server.journal import keep_small
 from opensandbox_jupyter.server.lifecycle import routes
 from opensandbox_jupyter.server.proxy import ServerProxy
 from opensandbox_jupyter.server.records import Records
@@ -152,7 +153,9 @@ class _Serving:
         listener.listen(512)
         RuntimeFile(url, os.getpid(), __version__, self._nonce, self._policy.api_key).write(path)
         print(f"OpenSandbox for this user listens on {url}; its key is in {path}", flush=True)
-        watch = asyncio.create_task(self._watch_idleness(server))
+        watch = asyncio.gather(
+            self._watch_idleness(server), keep_small(self._options.places.server_log)
+        )
         try:
             await server.serve(sockets=[listener])
         finally:

@@ -90,6 +90,18 @@ def test_it_goes_on_after_its_starter(home: Path) -> None:
     assert os.getsid(pid) == pid
 
 
+def test_its_log_stays_small(home: Path) -> None:
+    server = ensure_server()
+    log = next((home / "opensandbox").rglob("server.log"))
+    with log.open("a") as file:
+        file.writelines(f"line {number} {'x' * 90}\n" for number in range(60_000))
+    assert wait_until(lambda: log.stat().st_size < 2 << 20)
+    lines = log.read_text().splitlines()
+    assert lines[-1].startswith("line 59999 ")
+    assert lines[0].startswith("line ")
+    assert find_server() == server
+
+
 def test_a_stale_file_is_not_believed(home: Path) -> None:
     server = ensure_server()
     path = home / "opensandbox/run/server.json"
