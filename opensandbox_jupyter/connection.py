@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from opensandbox_jupyter.config import ConnectionConfig, Target
 from opensandbox_jupyter.constants import API_KEY_HEADER
 from opensandbox_jupyter.exceptions import InvalidArgumentException
 from opensandbox_jupyter.models.sandboxes import SandboxEndpoint
-from opensandbox_jupyter.transport.aio import AsyncTransport
 from opensandbox_jupyter.wire.base import Origin
 from opensandbox_jupyter.wire.opensandbox import OpenSandbox
 from opensandbox_jupyter.wire.protocol import Protocol
+
+if TYPE_CHECKING:
+    from opensandbox_jupyter.transport.aio import AsyncTransport
 
 __all__ = ["Connection"]
 
@@ -31,6 +35,8 @@ class Connection:
         Raises:
             LocalServerException: when the embedded server is meant and cannot be started.
         """
+        from opensandbox_jupyter.transport.aio import AsyncTransport
+
         config = config or ConnectionConfig()
         target = config.target()
         transport = AsyncTransport(config, embedded=target is None)

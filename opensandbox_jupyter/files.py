@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from io import IOBase
+from io import BytesIO, IOBase
 
 from opensandbox_jupyter.connection import Connection
 from opensandbox_jupyter.exceptions import InvalidArgumentException
@@ -17,7 +17,7 @@ from opensandbox_jupyter.models.filesystem import (
     SetPermissionEntry,
     WriteEntry,
 )
-from opensandbox_jupyter.wire.base import Origin
+from opensandbox_jupyter.wire.base import Call, Origin
 
 __all__ = ["Files"]
 
@@ -76,12 +76,12 @@ class Files:
         limit: int | None = None,
     ) -> bytes:
         """Return a file, or a byte range or some lines of it, as bytes."""
-        content = bytearray()
-        async for chunk in self.read_bytes_stream(
-            path, range_header=range_header, offset=offset, limit=limit
-        ):
-            content += chunk
-        return bytes(content)
+        call = self._download(path, range_header, offset, limit)
+        content = BytesIO()  # gives its bytes away without a copy
+        async with self._connection.transport.stream(call) as chunks:
+            async for chunk in chunks:
+                content.write(chunk)
+        return content.getvalue()
 
     async def read_bytes_stream(
         self,
@@ -103,23 +103,22 @@ class Files:
         """
         if chunk_size < 1:
             raise InvalidArgumentException("chunk_size must be at least 1 byte.")
-        lines = {"offset": offset, "limit": limit}
-        query = [(name, str(number)) for name, number in lines.items() if number is not None]
-        call = self._connection.protocol.download(
-            self._at, path, query=query, range_header=range_header
-        )
-        held = bytearray()
+        call = self._download(path, range_header, offset, limit)
+        held: list[bytes] = []
+        size = 0
         async with self._connection.transport.stream(call) as chunks:
             async for chunk in chunks:
-                if not held and len(chunk) == chunk_size:
-                    yield chunk
+                held.append(chunk)
+                size += len(chunk)
+                if size < chunk_size:
                     continue
-                held += chunk
-                while len(held) >= chunk_size:
-                    yield bytes(held[:chunk_size])
-                    del held[:chunk_size]
-        if held:
-            yield bytes(held)
+                block = b"".join(held)
+                whole = size - size % chunk_size
+                for start in range(0, whole, chunk_size):
+                    yield block[start : start + chunk_size]
+                held, size = [block[whole:]], size - whole
+        if size:
+            yield b"".join(held)
 
     async def write_files(self, entries: Sequence[WriteEntry]) -> None:
         """Write files, in one request; parent directories are made.
@@ -207,6 +206,15 @@ class Files:
         """Return what is known about paths, by path; links are not followed."""
         operation = self._connection.protocol.file_info(self._at, _list(paths))
         return await self._connection.transport.run(operation)
+
+    def _download(
+        self, path: str, range_header: str | None, offset: int | None, limit: int | None
+    ) -> Call:
+        lines = {"offset": offset, "limit": limit}
+        query = [(name, str(number)) for name, number in lines.items() if number is not None]
+        return self._connection.protocol.download(
+            self._at, path, query=query, range_header=range_header
+        )
 
 
 def _list(paths: Sequence[str]) -> Sequence[str]:

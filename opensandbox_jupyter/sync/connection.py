@@ -5,14 +5,18 @@ Generated from ``connection.py`` by ``scripts/make_sync.py``: change that file, 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from opensandbox_jupyter.config import ConnectionConfigSync, Target
 from opensandbox_jupyter.constants import API_KEY_HEADER
 from opensandbox_jupyter.exceptions import InvalidArgumentException
 from opensandbox_jupyter.models.sandboxes import SandboxEndpoint
-from opensandbox_jupyter.transport.blocking import BlockingTransport
 from opensandbox_jupyter.wire.base import Origin
 from opensandbox_jupyter.wire.opensandbox import OpenSandbox
 from opensandbox_jupyter.wire.protocol import Protocol
+
+if TYPE_CHECKING:
+    from opensandbox_jupyter.transport.blocking import BlockingTransport
 
 __all__ = ["ConnectionSync"]
 
@@ -36,6 +40,8 @@ class ConnectionSync:
         Raises:
             LocalServerException: when the embedded server is meant and cannot be started.
         """
+        from opensandbox_jupyter.transport.blocking import BlockingTransport
+
         config = config or ConnectionConfigSync()
         target = config.target()
         transport = BlockingTransport(config, embedded=target is None)

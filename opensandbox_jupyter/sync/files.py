@@ -6,7 +6,7 @@ Generated from ``files.py`` by ``scripts/make_sync.py``: change that file, ``mak
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from io import IOBase
+from io import BytesIO, IOBase
 
 from opensandbox_jupyter.exceptions import InvalidArgumentException
 from opensandbox_jupyter.models.filesystem import (
@@ -20,7 +20,7 @@ from opensandbox_jupyter.models.filesystem import (
     WriteEntry,
 )
 from opensandbox_jupyter.sync.connection import ConnectionSync
-from opensandbox_jupyter.wire.base import Origin
+from opensandbox_jupyter.wire.base import Call, Origin
 
 __all__ = ["FilesSync"]
 
@@ -79,12 +79,12 @@ class FilesSync:
         limit: int | None = None,
     ) -> bytes:
         """Return a file, or a byte range or some lines of it, as bytes."""
-        content = bytearray()
-        for chunk in self.read_bytes_stream(
-            path, range_header=range_header, offset=offset, limit=limit
-        ):
-            content += chunk
-        return bytes(content)
+        call = self._download(path, range_header, offset, limit)
+        content = BytesIO()  # gives its bytes away without a copy
+        with self._connection.transport.stream(call) as chunks:
+            for chunk in chunks:
+                content.write(chunk)
+        return content.getvalue()
 
     def read_bytes_stream(
         self,
@@ -106,23 +106,22 @@ class FilesSync:
         """
         if chunk_size < 1:
             raise InvalidArgumentException("chunk_size must be at least 1 byte.")
-        lines = {"offset": offset, "limit": limit}
-        query = [(name, str(number)) for name, number in lines.items() if number is not None]
-        call = self._connection.protocol.download(
-            self._at, path, query=query, range_header=range_header
-        )
-        held = bytearray()
+        call = self._download(path, range_header, offset, limit)
+        held: list[bytes] = []
+        size = 0
         with self._connection.transport.stream(call) as chunks:
             for chunk in chunks:
-                if not held and len(chunk) == chunk_size:
-                    yield chunk
+                held.append(chunk)
+                size += len(chunk)
+                if size < chunk_size:
                     continue
-                held += chunk
-                while len(held) >= chunk_size:
-                    yield bytes(held[:chunk_size])
-                    del held[:chunk_size]
-        if held:
-            yield bytes(held)
+                block = b"".join(held)
+                whole = size - size % chunk_size
+                for start in range(0, whole, chunk_size):
+                    yield block[start : start + chunk_size]
+                held, size = [block[whole:]], size - whole
+        if size:
+            yield b"".join(held)
 
     def write_files(self, entries: Sequence[WriteEntry]) -> None:
         """Write files, in one request; parent directories are made.
@@ -210,6 +209,15 @@ class FilesSync:
         """Return what is known about paths, by path; links are not followed."""
         operation = self._connection.protocol.file_info(self._at, _list(paths))
         return self._connection.transport.run(operation)
+
+    def _download(
+        self, path: str, range_header: str | None, offset: int | None, limit: int | None
+    ) -> Call:
+        lines = {"offset": offset, "limit": limit}
+        query = [(name, str(number)) for name, number in lines.items() if number is not None]
+        return self._connection.protocol.download(
+            self._at, path, query=query, range_header=range_header
+        )
 
 
 def _list(paths: Sequence[str]) -> Sequence[str]:

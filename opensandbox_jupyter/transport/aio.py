@@ -1,25 +1,22 @@
-"""The async driver: runs operations on an ``httpx.AsyncClient``."""
+"""The async driver: runs operations on a client, our own or one over httpx."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeVar
-
-import httpx
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from opensandbox_jupyter.exceptions import SandboxException
-from opensandbox_jupyter.transport._http import (
+from opensandbox_jupyter.transport._choice import (
     MAX_ERROR_BODY,
     TAIL_BOUND,
-    client_options,
-    errors_of,
-    reply_of,
-    request_arguments,
-    without_read_timeout,
+    common_headers,
+    log,
+    needs_httpx,
 )
+from opensandbox_jupyter.transport.failures import Failure, translated
 from opensandbox_jupyter.wire.base import Call, Effect, Operation, Reply, Sleep
 from opensandbox_jupyter.wire.errors import api_error
 
@@ -34,12 +31,27 @@ Check = Callable[[], Awaitable[bool]]
 _CLEANUP_BOUND = 6.0
 
 
+class _Answer(Protocol):
+    @property
+    def status(self) -> int: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    def chunks(self) -> AsyncIterator[bytes]: ...
+    async def finish(self, bound: float) -> None: ...
+    async def close(self) -> None: ...
+
+
+class _Client(Protocol):
+    async def fetch(self, call: Call) -> Reply: ...
+    async def stream(self, call: Call) -> _Answer: ...
+    async def close(self) -> None: ...
+
+
 class AsyncTransport:
     """Carries out what operations ask for. Belongs to the event loop that first uses it."""
 
     def __init__(self, config: ConnectionConfig, *, embedded: bool = False) -> None:
-        self._client = httpx.AsyncClient(**client_options(config, embedded=embedded))
-        self._owns_client = config.transport is None
+        self._client = _client(config, embedded=embedded)
 
     async def run(self, operation: Operation[T], check: Check | None = None) -> T:
         """Run ``operation`` to its end and return its result.
@@ -67,20 +79,19 @@ class AsyncTransport:
         Raises:
             SandboxApiException: when the answer is not a success.
         """
-        with errors_of(call):
-            request = self._client.build_request(
-                **request_arguments(call), timeout=without_read_timeout(self._client)
-            )
-            response = await self._client.send(request, stream=True)
+        _log(call)
+        try:
+            answer = await self._client.stream(call)
             try:
-                if response.status_code not in (200, 206):
-                    body = await _head(response)
-                    raise api_error(call, Reply(response.status_code, response.headers, body))
-                chunks = response.aiter_bytes()
-                yield chunks
-                await _finish(chunks)
+                if answer.status not in (200, 206):
+                    body = await _head(answer)
+                    raise api_error(call, Reply(answer.status, answer.headers, body))
+                yield answer.chunks()
+                await answer.finish(TAIL_BOUND)
             finally:
-                await response.aclose()
+                await answer.close()
+        except Failure as failure:
+            raise translated(call, failure) from failure.reason
 
     async def insist(self, operation: Operation[Any]) -> None:
         """Run a clean-up, even while being cancelled; bounded in time, and silent when it fails."""
@@ -103,30 +114,40 @@ class AsyncTransport:
 
     async def close(self) -> None:
         """Close the connections; a transport given by the user is left open."""
-        if self._owns_client:
-            await self._client.aclose()
+        await self._client.close()
 
     async def _perform(self, effect: Effect, check: Check | None) -> object:
         if isinstance(effect, Call):
-            with errors_of(effect):
-                request = self._client.build_request(**request_arguments(effect))
-                return reply_of(await self._client.send(request))
+            _log(effect)
+            try:
+                return await self._client.fetch(effect)
+            except Failure as failure:
+                raise translated(effect, failure) from failure.reason
         if isinstance(effect, Sleep):
             await asyncio.sleep(effect.seconds)
             return None
         return await check() if check is not None else True
 
 
-async def _head(response: httpx.Response) -> bytes:
+async def _head(answer: _Answer) -> bytes:
     body = b""
-    async for chunk in response.aiter_bytes():
+    async for chunk in answer.chunks():
         body += chunk
         if len(body) >= MAX_ERROR_BODY:
             break
     return body[:MAX_ERROR_BODY]
 
 
-async def _finish(chunks: AsyncIterator[bytes]) -> None:
-    """Read an answer's end if it is about to come, so that the connection can be used again."""
-    with suppress(httpx.HTTPError, httpx.StreamError, asyncio.TimeoutError):
-        await asyncio.wait_for(anext(chunks, None), TAIL_BOUND)
+def _client(config: ConnectionConfig, *, embedded: bool) -> _Client:
+    headers = common_headers(config)
+    if needs_httpx(config, embedded=embedded):
+        from opensandbox_jupyter.transport import httpx_aio
+
+        return httpx_aio.Client(config, headers)
+    from opensandbox_jupyter.transport import native_aio
+
+    return native_aio.Client(headers, config.get_request_timeout().total_seconds())
+
+
+def _log(call: Call) -> None:
+    log.debug("%s: %s %s", call.name, call.method, call.origin.base_url + call.path)

@@ -1,27 +1,22 @@
-"""The blocking driver: runs operations on an ``httpx.Client``."""
+"""The blocking driver: runs operations on a client, our own or one over httpx."""
 
 from __future__ import annotations
 
 import inspect
-import socket
-import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeVar
-
-import httpx
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from opensandbox_jupyter.exceptions import InvalidArgumentException, SandboxException
-from opensandbox_jupyter.transport._http import (
+from opensandbox_jupyter.transport._choice import (
     MAX_ERROR_BODY,
     TAIL_BOUND,
-    client_options,
-    errors_of,
-    reply_of,
-    request_arguments,
-    without_read_timeout,
+    common_headers,
+    log,
+    needs_httpx,
 )
+from opensandbox_jupyter.transport.failures import Failure, translated
 from opensandbox_jupyter.wire.base import Call, Effect, Operation, Reply, Sleep
 from opensandbox_jupyter.wire.errors import api_error
 
@@ -34,12 +29,27 @@ T = TypeVar("T")
 Check = Callable[[], bool]
 
 
+class _Answer(Protocol):
+    @property
+    def status(self) -> int: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    def chunks(self) -> Iterator[bytes]: ...
+    def finish(self, bound: float) -> None: ...
+    def close(self) -> None: ...
+
+
+class _Client(Protocol):
+    def fetch(self, call: Call) -> Reply: ...
+    def stream(self, call: Call) -> _Answer: ...
+    def close(self) -> None: ...
+
+
 class BlockingTransport:
     """Carries out what operations ask for, on the calling thread. May be shared by threads."""
 
     def __init__(self, config: ConnectionConfigSync, *, embedded: bool = False) -> None:
-        self._client = httpx.Client(**client_options(config, embedded=embedded))
-        self._owns_client = config.transport is None
+        self._client = _client(config, embedded=embedded)
 
     def run(self, operation: Operation[T], check: Check | None = None) -> T:
         """Run ``operation`` to its end and return its result.
@@ -67,20 +77,19 @@ class BlockingTransport:
         Raises:
             SandboxApiException: when the answer is not a success.
         """
-        with errors_of(call):
-            request = self._client.build_request(
-                **request_arguments(call), timeout=without_read_timeout(self._client)
-            )
-            response = self._client.send(request, stream=True)
+        _log(call)
+        try:
+            answer = self._client.stream(call)
             try:
-                if response.status_code not in (200, 206):
-                    body = _head(response)
-                    raise api_error(call, Reply(response.status_code, response.headers, body))
-                chunks = response.iter_bytes()
-                yield chunks
-                _finish(response, chunks)
+                if answer.status not in (200, 206):
+                    body = _head(answer)
+                    raise api_error(call, Reply(answer.status, answer.headers, body))
+                yield answer.chunks()
+                answer.finish(TAIL_BOUND)
             finally:
-                response.close()
+                answer.close()
+        except Failure as failure:
+            raise translated(call, failure) from failure.reason
 
     def insist(self, operation: Operation[Any]) -> None:
         """Run a clean-up; silent when it fails."""
@@ -109,40 +118,40 @@ class BlockingTransport:
 
     def close(self) -> None:
         """Close the connections; a transport given by the user is left open."""
-        if self._owns_client:
-            self._client.close()
+        self._client.close()
 
     def _perform(self, effect: Effect, check: Check | None) -> object:
         if isinstance(effect, Call):
-            with errors_of(effect):
-                request = self._client.build_request(**request_arguments(effect))
-                return reply_of(self._client.send(request))
+            _log(effect)
+            try:
+                return self._client.fetch(effect)
+            except Failure as failure:
+                raise translated(effect, failure) from failure.reason
         if isinstance(effect, Sleep):
             time.sleep(effect.seconds)
             return None
         return check() if check is not None else True
 
 
-def _head(response: httpx.Response) -> bytes:
+def _head(answer: _Answer) -> bytes:
     body = b""
-    for chunk in response.iter_bytes():
+    for chunk in answer.chunks():
         body += chunk
         if len(body) >= MAX_ERROR_BODY:
             break
     return body[:MAX_ERROR_BODY]
 
 
-def _finish(response: httpx.Response, chunks: Iterator[bytes]) -> None:
-    """Read an answer's end if it is about to come, so that the connection can be used again.
+def _client(config: ConnectionConfigSync, *, embedded: bool) -> _Client:
+    headers = common_headers(config)
+    if needs_httpx(config, embedded=embedded):
+        from opensandbox_jupyter.transport import httpx_blocking
 
-    httpx fixes the time limit when a stream begins, so the bound is set on the socket itself.
-    """
-    stream = response.extensions.get("network_stream")
-    sock = stream.get_extra_info("socket") if stream is not None else None
-    if not isinstance(sock, socket.socket):
-        return
-    bound = struct.pack("@ll", 0, int(TAIL_BOUND * 1e6))
-    with suppress(httpx.HTTPError, httpx.StreamError, OSError):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, bound)
-        next(chunks, None)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", 0, 0))
+        return httpx_blocking.Client(config, headers)
+    from opensandbox_jupyter.transport import native
+
+    return native.Client(headers, config.get_request_timeout().total_seconds())
+
+
+def _log(call: Call) -> None:
+    log.debug("%s: %s %s", call.name, call.method, call.origin.base_url + call.path)

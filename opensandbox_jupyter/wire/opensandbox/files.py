@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from io import BytesIO, IOBase, TextIOBase
+from io import IOBase, TextIOBase
 from typing import Any
 
 from opensandbox_jupyter.exceptions import InvalidArgumentException
@@ -123,21 +123,21 @@ def _parts(entries: Sequence[WriteEntry]) -> Iterator[Part]:
         yield Part("file", name, _content(entry), kind)
 
 
-def _content(entry: WriteEntry) -> IOBase:
-    """Return what to send. Bytes are wrapped as a file, so that they go out in pieces."""
+def _content(entry: WriteEntry) -> bytes | IOBase:
+    """Return what to send."""
     data = entry.data
     if data is None:
         raise InvalidArgumentException(f"{entry.path}: there is no data to write.")
     try:
         if isinstance(data, str):
-            return BytesIO(data.encode(entry.encoding))
+            return data.encode(entry.encoding)
         if isinstance(data, TextIOBase):
-            return BytesIO(data.read().encode(entry.encoding))
+            return str(data.read()).encode(entry.encoding)
     except (UnicodeEncodeError, LookupError) as cause:
         raise InvalidArgumentException(
             f"{entry.path}: the text cannot be written as {entry.encoding}: {cause}", cause=cause
         ) from cause
-    return BytesIO(data) if isinstance(data, bytes) else data
+    return data
 
 
 def _permission(entry: SetPermissionEntry) -> dict[str, Any]:

@@ -1,0 +1,69 @@
+"""The one edge where what goes wrong below an answer becomes an exception of this package."""
+
+from __future__ import annotations
+
+from opensandbox_jupyter.exceptions import (
+    InvalidArgumentException,
+    SandboxConnectionException,
+    SandboxException,
+    SandboxTimeoutException,
+)
+from opensandbox_jupyter.wire.base import Call
+
+__all__ = ["BadAddress", "Broken", "Failure", "TooSlow", "Unreachable", "translated"]
+
+
+class Failure(Exception):
+    """No answer, or not all of it. ``reason`` is the lower error, if there is one."""
+
+    def __init__(self, reason: BaseException | str | None = None) -> None:
+        super().__init__(str(reason or type(self).__name__))
+        self.reason = reason if isinstance(reason, BaseException) else self
+
+
+class Unreachable(Failure):
+    """No connection could be made."""
+
+
+class TooSlow(Failure):
+    """Nothing came, or nothing could be sent, for as long as the request timeout."""
+
+
+class Broken(Failure):
+    """The connection ended in the middle, or what came is not HTTP."""
+
+
+class BadAddress(Failure):
+    """The address cannot be one."""
+
+
+def translated(call: Call, failure: Failure) -> SandboxException:
+    """Return the exception that a caller sees for ``failure``."""
+    what, where, cause = call.name.replace("_", " "), call.origin.base_url, failure.reason
+    if isinstance(failure, Unreachable):
+        return SandboxConnectionException(
+            f"{what}: nothing answers at {where}.",
+            cause=cause,
+            is_retryable=True,
+            hint="Is the server running, and is the address right? "
+            "Look at OPEN_SANDBOX_DOMAIN or ConnectionConfig(domain=...).",
+        )
+    if isinstance(failure, TooSlow):
+        return SandboxTimeoutException(
+            f"{what}: no answer from {where} in time.",
+            cause=cause,
+            hint="The sandbox may be paused or very busy; "
+            "ConnectionConfig(request_timeout=...) waits longer.",
+        )
+    if isinstance(failure, BadAddress):
+        return InvalidArgumentException(
+            f"{where} is not an address: {cause}",
+            cause=cause,
+            hint="A domain is host[:port], for example sandbox.example.com:8080.",
+        )
+    return SandboxConnectionException(
+        f"{what}: the connection to {where} broke ({type(cause).__name__}).",
+        cause=cause,
+        is_retryable=True,
+        hint="The server or the sandbox was stopped in the middle: look at get_info().",
+    )

@@ -1,0 +1,76 @@
+"""The async client over httpx, for a transport of the user's own and for proxies."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import httpx
+
+from opensandbox_jupyter.transport._httpx import (
+    client_options,
+    failures,
+    request_arguments,
+    without_read_timeout,
+)
+from opensandbox_jupyter.wire.base import Call, Reply
+
+if TYPE_CHECKING:
+    from opensandbox_jupyter.config import ConnectionConfig
+
+__all__ = ["Client"]
+
+
+class Stream:
+    """An answer that is read while it comes."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.status = response.status_code
+        self.headers: Mapping[str, str] = response.headers
+        self._response = response
+        self._chunks = response.aiter_bytes()
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Give the body as it comes."""
+        with failures():
+            async for chunk in self._chunks:
+                yield chunk
+
+    async def finish(self, bound: float) -> None:
+        """Read the answer's end if it is about to come, so that the connection can go on."""
+        with suppress(httpx.HTTPError, httpx.StreamError, asyncio.TimeoutError):
+            await asyncio.wait_for(anext(self._chunks, None), bound)
+
+    async def close(self) -> None:
+        """Give the connection back."""
+        await self._response.aclose()
+
+
+class Client:
+    """Sends requests and reads answers through an ``httpx.AsyncClient``."""
+
+    def __init__(self, config: ConnectionConfig, headers: Mapping[str, str]) -> None:
+        self._client = httpx.AsyncClient(**client_options(config, headers))
+        self._owns_client = config.transport is None
+
+    async def fetch(self, call: Call) -> Reply:
+        """Send ``call`` and return its whole answer."""
+        with failures():
+            request = self._client.build_request(**request_arguments(call))
+            response = await self._client.send(request)
+            return Reply(response.status_code, response.headers, response.content)
+
+    async def stream(self, call: Call) -> Stream:
+        """Send ``call`` and return its answer as soon as its head has come."""
+        with failures():
+            request = self._client.build_request(
+                **request_arguments(call), timeout=without_read_timeout(self._client)
+            )
+            return Stream(await self._client.send(request, stream=True))
+
+    async def close(self) -> None:
+        """Close the connections; a transport given by the user is left open."""
+        if self._owns_client:
+            await self._client.aclose()

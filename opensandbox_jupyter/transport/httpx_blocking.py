@@ -1,0 +1,86 @@
+"""The blocking client over httpx, for a transport of the user's own and for proxies."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import httpx
+
+from opensandbox_jupyter.transport._httpx import (
+    client_options,
+    failures,
+    request_arguments,
+    without_read_timeout,
+)
+from opensandbox_jupyter.wire.base import Call, Reply
+
+if TYPE_CHECKING:
+    from opensandbox_jupyter.config import ConnectionConfigSync
+
+__all__ = ["Client"]
+
+
+class Stream:
+    """An answer that is read while it comes."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.status = response.status_code
+        self.headers: Mapping[str, str] = response.headers
+        self._response = response
+        self._chunks = response.iter_bytes()
+
+    def chunks(self) -> Iterator[bytes]:
+        """Give the body as it comes."""
+        with failures():
+            yield from self._chunks
+
+    def finish(self, bound: float) -> None:
+        """Read the answer's end if it is about to come, so that the connection can go on.
+
+        httpx fixes the time limit when a stream begins, so the bound is set on the socket itself.
+        """
+        stream = self._response.extensions.get("network_stream")
+        sock = stream.get_extra_info("socket") if stream is not None else None
+        if not isinstance(sock, socket.socket):
+            return
+        limit = struct.pack("@ll", 0, int(bound * 1e6))
+        with suppress(httpx.HTTPError, httpx.StreamError, OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+            next(self._chunks, None)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", 0, 0))
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._response.close()
+
+
+class Client:
+    """Sends requests and reads answers through an ``httpx.Client``."""
+
+    def __init__(self, config: ConnectionConfigSync, headers: Mapping[str, str]) -> None:
+        self._client = httpx.Client(**client_options(config, headers))
+        self._owns_client = config.transport is None
+
+    def fetch(self, call: Call) -> Reply:
+        """Send ``call`` and return its whole answer."""
+        with failures():
+            request = self._client.build_request(**request_arguments(call))
+            response = self._client.send(request)
+            return Reply(response.status_code, response.headers, response.content)
+
+    def stream(self, call: Call) -> Stream:
+        """Send ``call`` and return its answer as soon as its head has come."""
+        with failures():
+            request = self._client.build_request(
+                **request_arguments(call), timeout=without_read_timeout(self._client)
+            )
+            return Stream(self._client.send(request, stream=True))
+
+    def close(self) -> None:
+        """Close the connections; a transport given by the user is left open."""
+        if self._owns_client:
+            self._client.close()
