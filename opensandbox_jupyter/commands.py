@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from opensandbox_jupyter.connection import Connection, checked_id
 from opensandbox_jupyter.exceptions import CommandFailed
-from opensandbox_jupyter.models.execd import (
-    CommandLogs,
-    CommandStatus,
+from opensandbox_jupyter.models.execution import (
     Execution,
     ExecutionComplete,
     ExecutionError,
     ExecutionHandlers,
     ExecutionInit,
     OutputMessage,
-    RunCommandOpts,
 )
 from opensandbox_jupyter.wire.base import Origin
 from opensandbox_jupyter.wire.execution import ExecutionReader, Notice
+
+if TYPE_CHECKING:
+    from opensandbox_jupyter.models.execd import CommandLogs, CommandStatus, RunCommandOpts
 
 __all__ = ["Commands"]
 
@@ -62,17 +63,21 @@ class Commands:
             SandboxConnectionException: when the connection breaks before the command ends.
             CommandFailed: with ``check``, when the exit code is not 0.
         """
+        from opensandbox_jupyter.models.execd import RunCommandOpts
+
         opts = opts or RunCommandOpts()
-        handlers = handlers or ExecutionHandlers()
         reader = ExecutionReader(
-            keep_output=not handlers.skip_accumulation, has_exit_code=not opts.background
+            keep_output=not (handlers and handlers.skip_accumulation),
+            has_exit_code=not opts.background,
         )
         call = self._connection.protocol.run(self._at, command, opts)
         try:
             async with self._connection.transport.stream(call) as chunks:
                 async for chunk in chunks:
-                    for notice in reader.feed(chunk):
-                        await self._tell(handlers, notice)
+                    notices = reader.feed(chunk)
+                    if handlers is not None:
+                        for notice in notices:
+                            await self._tell(handlers, notice)
                     if reader.done:
                         break
         except BaseException:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opensandbox_jupyter.config import ConnectionConfig, Target
 from opensandbox_jupyter.constants import API_KEY_HEADER
 from opensandbox_jupyter.exceptions import InvalidArgumentException
-from opensandbox_jupyter.models.sandboxes import SandboxEndpoint
 from opensandbox_jupyter.wire.base import Origin
-from opensandbox_jupyter.wire.opensandbox import OpenSandbox
-from opensandbox_jupyter.wire.protocol import Protocol
 
 if TYPE_CHECKING:
+    from opensandbox_jupyter.config import ConnectionConfig, Target
+    from opensandbox_jupyter.models.sandboxes import SandboxEndpoint
     from opensandbox_jupyter.transport.aio import AsyncTransport
+    from opensandbox_jupyter.wire.protocol import Protocol
 
 __all__ = ["Connection"]
 
@@ -22,6 +21,8 @@ class Connection:
     """What handles share: where to send, how to say it, and who carries it."""
 
     def __init__(self, config: ConnectionConfig, target: Target, transport: AsyncTransport) -> None:
+        from opensandbox_jupyter.wire.opensandbox import OpenSandbox
+
         self.config = config
         self.transport = transport
         self.protocol: Protocol = OpenSandbox()
@@ -35,6 +36,7 @@ class Connection:
         Raises:
             LocalServerException: when the embedded server is meant and cannot be started.
         """
+        from opensandbox_jupyter.config import ConnectionConfig
         from opensandbox_jupyter.transport.aio import AsyncTransport
 
         config = config or ConnectionConfig()
@@ -70,6 +72,7 @@ def checked_id(value: str, what: str = "sandbox id") -> str:
 
 def _embedded() -> Target:
     """Return the embedded server of this user, started if need be."""
+    from opensandbox_jupyter.config import Target
     from opensandbox_jupyter.local import ensure_server
 
     server = ensure_server()

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from io import BytesIO, IOBase
+from typing import TYPE_CHECKING
 
 from opensandbox_jupyter.connection import Connection
 from opensandbox_jupyter.exceptions import InvalidArgumentException
-from opensandbox_jupyter.models.filesystem import (
-    ContentReplaceEntry,
-    ContentReplaceResult,
-    DirectoryListEntry,
-    EntryInfo,
-    MoveEntry,
-    SearchEntry,
-    SetPermissionEntry,
-    WriteEntry,
-)
 from opensandbox_jupyter.wire.base import Call, Origin
+
+if TYPE_CHECKING:
+    from opensandbox_jupyter.models.filesystem import (
+        ContentReplaceEntry,
+        ContentReplaceResult,
+        DirectoryListEntry,
+        EntryInfo,
+        MoveEntry,
+        SearchEntry,
+        SetPermissionEntry,
+        WriteEntry,
+    )
 
 __all__ = ["Files"]
 
@@ -151,6 +154,8 @@ class Files:
             owner: the owner's name.
             group: the group's name.
         """
+        from opensandbox_jupyter.models.filesystem import WriteEntry
+
         entry = WriteEntry(
             path=path, data=data, encoding=encoding, mode=mode, owner=owner, group=group
         )

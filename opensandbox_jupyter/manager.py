@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from datetime import timedelta
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from typing_extensions import Self
-
-from opensandbox_jupyter.config import ConnectionConfig
 from opensandbox_jupyter.connection import Connection, checked_id
-from opensandbox_jupyter.models.sandboxes import (
-    PagedSandboxInfos,
-    SandboxFilter,
-    SandboxInfo,
-    SandboxRenewResponse,
-)
 from opensandbox_jupyter.sandbox import expiry_after
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from opensandbox_jupyter.config import ConnectionConfig
+    from opensandbox_jupyter.models.sandboxes import (
+        PagedSandboxInfos,
+        SandboxFilter,
+        SandboxInfo,
+        SandboxRenewResponse,
+    )
 
 __all__ = ["SandboxManager"]
 
@@ -48,6 +51,8 @@ class SandboxManager:
 
     async def list_sandbox_infos(self, filter: SandboxFilter | None = None) -> PagedSandboxInfos:
         """Return one page of the sandboxes that match; all of them without a filter."""
+        from opensandbox_jupyter.models.sandboxes import SandboxFilter
+
         operation = self._connection.protocol.list_sandboxes(
             self._connection.server, filter or SandboxFilter()
         )

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from opensandbox_jupyter.connection import Connection
-from opensandbox_jupyter.models.sandboxes import SandboxMetrics
 from opensandbox_jupyter.wire.base import Origin
+
+if TYPE_CHECKING:
+    from opensandbox_jupyter.models.sandboxes import SandboxMetrics
 
 __all__ = ["Metrics"]
 

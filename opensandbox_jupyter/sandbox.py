@@ -6,30 +6,32 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from types import TracebackType
-from typing import TypeVar
-
-from typing_extensions import Self
+from typing import TYPE_CHECKING, TypeVar
 
 from opensandbox_jupyter.commands import Commands
-from opensandbox_jupyter.config import ConnectionConfig
 from opensandbox_jupyter.connection import Connection, checked_id
 from opensandbox_jupyter.constants import DEFAULT_EXECD_PORT
 from opensandbox_jupyter.exceptions import InvalidArgumentException, SandboxException
 from opensandbox_jupyter.files import Files
 from opensandbox_jupyter.metrics import Metrics
-from opensandbox_jupyter.models.sandboxes import (
-    NetworkPolicy,
-    PlatformSpec,
-    SandboxEndpoint,
-    SandboxImageSpec,
-    SandboxInfo,
-    SandboxMetrics,
-    SandboxRenewResponse,
-    Volume,
-)
 from opensandbox_jupyter.models.spec import SandboxSpec, positive
 from opensandbox_jupyter.wire.base import Operation, Origin
 from opensandbox_jupyter.wire.readiness import Patience, find_endpoint, wait_ready
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from opensandbox_jupyter.config import ConnectionConfig
+    from opensandbox_jupyter.models.sandboxes import (
+        NetworkPolicy,
+        PlatformSpec,
+        SandboxEndpoint,
+        SandboxImageSpec,
+        SandboxInfo,
+        SandboxMetrics,
+        SandboxRenewResponse,
+        Volume,
+    )
 
 __all__ = ["Sandbox"]
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from opensandbox_jupyter.exceptions import InvalidArgumentException
-from opensandbox_jupyter.models.sandboxes import (
-    NetworkPolicy,
-    PlatformSpec,
-    SandboxImageSpec,
-    Volume,
-)
+
+if TYPE_CHECKING:
+    from opensandbox_jupyter.models.sandboxes import (
+        NetworkPolicy,
+        PlatformSpec,
+        SandboxImageSpec,
+        Volume,
+    )
 
 __all__ = ["SandboxSpec", "positive"]
 

@@ -6,22 +6,23 @@ Generated from ``commands.py`` by ``scripts/make_sync.py``: change that file, ``
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from opensandbox_jupyter.exceptions import CommandFailed
-from opensandbox_jupyter.models.execd import (
-    CommandLogs,
-    CommandStatus,
+from opensandbox_jupyter.models.execution import (
     Execution,
     ExecutionComplete,
     ExecutionError,
     ExecutionHandlers,
     ExecutionInit,
     OutputMessage,
-    RunCommandOpts,
 )
 from opensandbox_jupyter.sync.connection import ConnectionSync, checked_id
 from opensandbox_jupyter.wire.base import Origin
 from opensandbox_jupyter.wire.execution import ExecutionReader, Notice
+
+if TYPE_CHECKING:
+    from opensandbox_jupyter.models.execd import CommandLogs, CommandStatus, RunCommandOpts
 
 __all__ = ["CommandsSync"]
 
@@ -65,17 +66,21 @@ class CommandsSync:
             SandboxConnectionException: when the connection breaks before the command ends.
             CommandFailed: with ``check``, when the exit code is not 0.
         """
+        from opensandbox_jupyter.models.execd import RunCommandOpts
+
         opts = opts or RunCommandOpts()
-        handlers = handlers or ExecutionHandlers()
         reader = ExecutionReader(
-            keep_output=not handlers.skip_accumulation, has_exit_code=not opts.background
+            keep_output=not (handlers and handlers.skip_accumulation),
+            has_exit_code=not opts.background,
         )
         call = self._connection.protocol.run(self._at, command, opts)
         try:
             with self._connection.transport.stream(call) as chunks:
                 for chunk in chunks:
-                    for notice in reader.feed(chunk):
-                        self._tell(handlers, notice)
+                    notices = reader.feed(chunk)
+                    if handlers is not None:
+                        for notice in notices:
+                            self._tell(handlers, notice)
                     if reader.done:
                         break
         except BaseException:

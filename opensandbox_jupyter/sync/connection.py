@@ -7,16 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opensandbox_jupyter.config import ConnectionConfigSync, Target
 from opensandbox_jupyter.constants import API_KEY_HEADER
 from opensandbox_jupyter.exceptions import InvalidArgumentException
-from opensandbox_jupyter.models.sandboxes import SandboxEndpoint
 from opensandbox_jupyter.wire.base import Origin
-from opensandbox_jupyter.wire.opensandbox import OpenSandbox
-from opensandbox_jupyter.wire.protocol import Protocol
 
 if TYPE_CHECKING:
+    from opensandbox_jupyter.config import ConnectionConfigSync, Target
+    from opensandbox_jupyter.models.sandboxes import SandboxEndpoint
     from opensandbox_jupyter.transport.blocking import BlockingTransport
+    from opensandbox_jupyter.wire.protocol import Protocol
 
 __all__ = ["ConnectionSync"]
 
@@ -27,6 +26,8 @@ class ConnectionSync:
     def __init__(
         self, config: ConnectionConfigSync, target: Target, transport: BlockingTransport
     ) -> None:
+        from opensandbox_jupyter.wire.opensandbox import OpenSandbox
+
         self.config = config
         self.transport = transport
         self.protocol: Protocol = OpenSandbox()
@@ -40,6 +41,7 @@ class ConnectionSync:
         Raises:
             LocalServerException: when the embedded server is meant and cannot be started.
         """
+        from opensandbox_jupyter.config import ConnectionConfigSync
         from opensandbox_jupyter.transport.blocking import BlockingTransport
 
         config = config or ConnectionConfigSync()
@@ -75,6 +77,7 @@ def checked_id(value: str, what: str = "sandbox id") -> str:
 
 def _embedded() -> Target:
     """Return the embedded server of this user, started if need be."""
+    from opensandbox_jupyter.config import Target
     from opensandbox_jupyter.local import ensure_server
 
     server = ensure_server()

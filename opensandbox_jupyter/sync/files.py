@@ -7,20 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from io import BytesIO, IOBase
+from typing import TYPE_CHECKING
 
 from opensandbox_jupyter.exceptions import InvalidArgumentException
-from opensandbox_jupyter.models.filesystem import (
-    ContentReplaceEntry,
-    ContentReplaceResult,
-    DirectoryListEntry,
-    EntryInfo,
-    MoveEntry,
-    SearchEntry,
-    SetPermissionEntry,
-    WriteEntry,
-)
 from opensandbox_jupyter.sync.connection import ConnectionSync
 from opensandbox_jupyter.wire.base import Call, Origin
+
+if TYPE_CHECKING:
+    from opensandbox_jupyter.models.filesystem import (
+        ContentReplaceEntry,
+        ContentReplaceResult,
+        DirectoryListEntry,
+        EntryInfo,
+        MoveEntry,
+        SearchEntry,
+        SetPermissionEntry,
+        WriteEntry,
+    )
 
 __all__ = ["FilesSync"]
 
@@ -154,6 +157,8 @@ class FilesSync:
             owner: the owner's name.
             group: the group's name.
         """
+        from opensandbox_jupyter.models.filesystem import WriteEntry
+
         entry = WriteEntry(
             path=path, data=data, encoding=encoding, mode=mode, owner=owner, group=group
         )

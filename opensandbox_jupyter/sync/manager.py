@@ -7,18 +7,21 @@ from __future__ import annotations
 
 from datetime import timedelta
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from typing_extensions import Self
-
-from opensandbox_jupyter.config import ConnectionConfigSync
-from opensandbox_jupyter.models.sandboxes import (
-    PagedSandboxInfos,
-    SandboxFilter,
-    SandboxInfo,
-    SandboxRenewResponse,
-)
 from opensandbox_jupyter.sync.connection import ConnectionSync, checked_id
 from opensandbox_jupyter.sync.sandbox import expiry_after
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from opensandbox_jupyter.config import ConnectionConfigSync
+    from opensandbox_jupyter.models.sandboxes import (
+        PagedSandboxInfos,
+        SandboxFilter,
+        SandboxInfo,
+        SandboxRenewResponse,
+    )
 
 __all__ = ["SandboxManagerSync"]
 
@@ -51,6 +54,8 @@ class SandboxManagerSync:
 
     def list_sandbox_infos(self, filter: SandboxFilter | None = None) -> PagedSandboxInfos:
         """Return one page of the sandboxes that match; all of them without a filter."""
+        from opensandbox_jupyter.models.sandboxes import SandboxFilter
+
         operation = self._connection.protocol.list_sandboxes(
             self._connection.server, filter or SandboxFilter()
         )

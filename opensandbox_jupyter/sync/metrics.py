@@ -5,9 +5,13 @@ Generated from ``metrics.py`` by ``scripts/make_sync.py``: change that file, ``m
 
 from __future__ import annotations
 
-from opensandbox_jupyter.models.sandboxes import SandboxMetrics
+from typing import TYPE_CHECKING
+
 from opensandbox_jupyter.sync.connection import ConnectionSync
 from opensandbox_jupyter.wire.base import Origin
+
+if TYPE_CHECKING:
+    from opensandbox_jupyter.models.sandboxes import SandboxMetrics
 
 __all__ = ["MetricsSync"]
 

@@ -9,23 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from types import TracebackType
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from typing_extensions import Self
-
-from opensandbox_jupyter.config import ConnectionConfigSync
 from opensandbox_jupyter.constants import DEFAULT_EXECD_PORT
 from opensandbox_jupyter.exceptions import InvalidArgumentException, SandboxException
-from opensandbox_jupyter.models.sandboxes import (
-    NetworkPolicy,
-    PlatformSpec,
-    SandboxEndpoint,
-    SandboxImageSpec,
-    SandboxInfo,
-    SandboxMetrics,
-    SandboxRenewResponse,
-    Volume,
-)
 from opensandbox_jupyter.models.spec import SandboxSpec, positive
 from opensandbox_jupyter.sync.commands import CommandsSync
 from opensandbox_jupyter.sync.connection import ConnectionSync, checked_id
@@ -33,6 +20,21 @@ from opensandbox_jupyter.sync.files import FilesSync
 from opensandbox_jupyter.sync.metrics import MetricsSync
 from opensandbox_jupyter.wire.base import Operation, Origin
 from opensandbox_jupyter.wire.readiness import Patience, find_endpoint, wait_ready
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from opensandbox_jupyter.config import ConnectionConfigSync
+    from opensandbox_jupyter.models.sandboxes import (
+        NetworkPolicy,
+        PlatformSpec,
+        SandboxEndpoint,
+        SandboxImageSpec,
+        SandboxInfo,
+        SandboxMetrics,
+        SandboxRenewResponse,
+        Volume,
+    )
 
 __all__ = ["SandboxSync"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime, timedelta, timezone
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import msgspec
@@ -120,6 +119,8 @@ def _retry_after(value: str) -> timedelta | None:
         return timedelta(seconds=max(0.0, float(value)))
     except (ValueError, OverflowError):
         pass
+    from email.utils import parsedate_to_datetime
+
     try:
         when = parsedate_to_datetime(value)
     except (ValueError, TypeError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from opensandbox_jupyter.exceptions import SandboxApiException, SandboxConnectionException
 from opensandbox_jupyter.exceptions import SandboxError as Reason
-from opensandbox_jupyter.models.execd import (
+from opensandbox_jupyter.models.execution import (
     Execution,
     ExecutionComplete,
     ExecutionError,
@@ -34,7 +34,8 @@ class ExecutionReader:
         self._keep = keep_output
         self._has_exit_code = has_exit_code
         self._decoder = EventDecoder()
-        self._seams = {"stdout": Seams(), "stderr": Seams()}
+        self._exact = False
+        self._out, self._err = Seams(), Seams()
 
     def feed(self, chunk: bytes) -> list[Notice]:
         """Return what ``chunk`` tells, in order.
@@ -65,26 +66,31 @@ class ExecutionReader:
         return self.execution
 
     def _notices(self, events: list[Event]) -> list[Notice]:
-        notices = []
+        notices: list[Notice] = []
+        tell, logs, keep = notices.append, self.execution.logs, self._keep
         for event in events:
-            notice = self._take(event)
-            if notice is not None:
-                notices.append(notice)
+            kind = event.type
+            if kind == "stdout":
+                text = event.text if self._exact else self._out.join(event.text)
+                message = OutputMessage(text, event.timestamp)
+                if keep:
+                    logs.stdout.append(message)
+                tell(message)
+            elif kind == "stderr":
+                text = event.text if self._exact else self._err.join(event.text)
+                message = OutputMessage(text, event.timestamp, True)
+                if keep:
+                    logs.stderr.append(message)
+                tell(message)
+            elif (notice := self._take(event)) is not None:
+                tell(notice)
         return notices
 
     def _take(self, event: Event) -> Notice | None:
         kind, execution = event.type, self.execution
-        if kind in ("stdout", "stderr"):
-            text = self._seams[kind].join(event.text)
-            message = OutputMessage(text, event.timestamp, kind == "stderr")
-            if self._keep:
-                logs = execution.logs
-                (logs.stderr if message.is_error else logs.stdout).append(message)
-            return message
         if kind == "init":
             execution.id = event.text or None
-            if event.exact:
-                self._seams = {kind: Seams(exact=True) for kind in self._seams}
+            self._exact = event.exact
             return ExecutionInit(event.text, event.timestamp)
         if kind == "execution_count":
             execution.execution_count = event.execution_count

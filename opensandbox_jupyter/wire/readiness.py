@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from opensandbox_jupyter.exceptions import (
     InvalidArgumentException,
@@ -12,9 +13,11 @@ from opensandbox_jupyter.exceptions import (
     SandboxException,
     SandboxReadyTimeoutException,
 )
-from opensandbox_jupyter.models.sandboxes import SandboxEndpoint
 from opensandbox_jupyter.wire.base import Operation, Origin, Probe, Sleep
-from opensandbox_jupyter.wire.protocol import Protocol
+
+if TYPE_CHECKING:
+    from opensandbox_jupyter.models.sandboxes import SandboxEndpoint
+    from opensandbox_jupyter.wire.protocol import Protocol
 
 __all__ = ["Patience", "find_endpoint", "wait_ready"]
 

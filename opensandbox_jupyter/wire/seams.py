@@ -12,14 +12,10 @@ _ENDS = ("\n", "\r")
 
 
 class Seams:
-    """The pieces of one stream of output, in order.
+    """The pieces of one stream of output, in order, until it is clear that they are exact."""
 
-    Args:
-        exact: whether it is known that pieces are sent as they were printed.
-    """
-
-    def __init__(self, *, exact: bool = False) -> None:
-        self._exact = exact
+    def __init__(self) -> None:
+        self._exact = False
         self._begun = False
         self._owed = ""
 

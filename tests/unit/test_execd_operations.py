@@ -107,7 +107,7 @@ def test_upload_puts_metadata_with_a_filename_before_each_content() -> None:
     assert [p.name for p in parts] == ["metadata", "file"] * 3
     assert parts[0].filename
     assert parts[0].content == b'{"path":"/d/a.txt","owner":null,"group":null,"mode":755}'
-    assert [p.content.read() for p in parts[1::2]] == ["hé".encode(), b"\0", b"t\0e\0x\0t\0"]
+    assert [p.content for p in parts[1::2]] == ["hé".encode(), b"\0", b"t\0e\0x\0t\0"]
     assert parts[1].filename == "a.txt"
 
 

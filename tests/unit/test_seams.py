@@ -7,8 +7,8 @@ import pytest
 from opensandbox_jupyter.wire.seams import Seams
 
 
-def joined(pieces: list[str], *, exact: bool = False) -> str:
-    seams = Seams(exact=exact)
+def joined(pieces: list[str]) -> str:
+    seams = Seams()
     return "".join(map(seams.join, pieces))
 
 
@@ -40,8 +40,3 @@ def test_older_daemons_get_their_line_ends_back(pieces: list[str], text: str) ->
 )
 def test_newer_daemons_are_left_alone(pieces: list[str]) -> None:
     assert joined(pieces) == "".join(pieces)
-
-
-@pytest.mark.parametrize("pieces", [["."] * 5, ["\n", "a"], ["a", "\n", "b"]])
-def test_a_daemon_that_says_that_it_is_exact_is_believed(pieces: list[str]) -> None:
-    assert joined(pieces, exact=True) == "".join(pieces)

@@ -1,0 +1,130 @@
+"""What a command tells while it runs, and what it leaves behind.
+
+Plain dataclasses, because a command may print millions of them. Names are those of OpenSandbox's
+own SDK; :mod:`opensandbox_jupyter.models.execd` has them, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+__all__ = [
+    "Execution",
+    "ExecutionComplete",
+    "ExecutionError",
+    "ExecutionHandlers",
+    "ExecutionInit",
+    "ExecutionLogs",
+    "ExecutionResult",
+    "OutputMessage",
+]
+
+_Event = TypeVar("_Event")
+Handler = Callable[[_Event], Awaitable[None] | None]
+
+
+@dataclass(slots=True)
+class OutputMessage:
+    """A piece of output, line ends included, also where a daemon took them away.
+
+    ``timestamp`` is Unix ms.
+    """
+
+    text: str
+    timestamp: int = 0
+    is_error: bool = False
+
+
+@dataclass(slots=True)
+class ExecutionResult:
+    """A rich result of a code execution: its plain text, and all MIME types by name."""
+
+    text: str | None = None
+    timestamp: int = 0
+    extra_properties: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class ExecutionError:
+    """How an execution failed. For a command, ``value`` is the exit code as text."""
+
+    name: str
+    value: str
+    timestamp: int = 0
+    traceback: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class ExecutionComplete:
+    """An execution succeeded; ``execution_time_in_millis`` is measured by the daemon."""
+
+    timestamp: int = 0
+    execution_time_in_millis: int = 0
+
+
+@dataclass(slots=True)
+class ExecutionInit:
+    """An execution began; ``id`` names it in ``interrupt`` and ``get_command_status``."""
+
+    id: str
+    timestamp: int = 0
+
+
+@dataclass(slots=True)
+class ExecutionLogs:
+    """All output of an execution, piece by piece, in the order in which it came."""
+
+    stdout: list[OutputMessage] = field(default_factory=list)
+    stderr: list[OutputMessage] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Execution:
+    """What became of a command or of a piece of code.
+
+    ``exit_code`` is 0 after success, the command's own code after failure, and ``None`` when it
+    is not known: a background command, a code run, a command that never started.
+    """
+
+    id: str | None = None
+    execution_count: int | None = None
+    result: list[ExecutionResult] = field(default_factory=list)
+    error: ExecutionError | None = None
+    complete: ExecutionComplete | None = None
+    exit_code: int | None = None
+    logs: ExecutionLogs = field(default_factory=ExecutionLogs)
+
+    @property
+    def stdout(self) -> str:
+        """All standard output as one text, line ends as they were sent."""
+        return "".join(message.text for message in self.logs.stdout)
+
+    @property
+    def stderr(self) -> str:
+        """All error output as one text, line ends as they were sent."""
+        return "".join(message.text for message in self.logs.stderr)
+
+    @property
+    def text(self) -> str:
+        """Standard output without its last line end, then the results, a line each."""
+        body = self.stdout.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
+        return "\n".join([body] * bool(body) + [r.text for r in self.result if r.text])
+
+
+@dataclass(slots=True)
+class ExecutionHandlers:
+    """What to call as events come. Each may be a plain or an async function.
+
+    An error inside a handler ends the command and is raised from ``run``.
+    ``skip_accumulation`` keeps output out of the returned ``Execution`` (memory stays flat).
+    """
+
+    on_stdout: Handler[OutputMessage] | None = None
+    on_stderr: Handler[OutputMessage] | None = None
+    on_result: Handler[ExecutionResult] | None = None
+    on_execution_complete: Handler[ExecutionComplete] | None = None
+    on_error: Handler[ExecutionError] | None = None
+    on_init: Handler[ExecutionInit] | None = None
+    skip_accumulation: bool = False
