@@ -1,0 +1,63 @@
+"""Both colours of transport behind one face."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from opensandbox_jupyter import ConnectionConfig, ConnectionConfigSync
+from opensandbox_jupyter.transport.aio import AsyncTransport
+from opensandbox_jupyter.transport.blocking import BlockingTransport
+from opensandbox_jupyter.wire.base import Call, Operation, Reply
+
+
+def single(call: Call) -> Operation[Reply]:
+    return (yield call)
+
+
+class Async:
+    """The async transport."""
+
+    def __init__(self, **options: Any) -> None:
+        self.transport = AsyncTransport(ConnectionConfig(domain="unused", **options))
+
+    async def fetch(self, call: Call) -> Reply:
+        return await self.transport.run(single(call))
+
+    async def stream(self, call: Call, until: bytes | None = None) -> bytes:
+        """Return the answer's body, or its beginning through ``until``."""
+        body = b""
+        async with self.transport.stream(call) as chunks:
+            async for chunk in chunks:
+                body += chunk
+                if until is not None and until in body:
+                    break
+        return body
+
+    async def close(self) -> None:
+        await self.transport.close()
+
+
+class Blocking:
+    """The blocking transport."""
+
+    def __init__(self, **options: Any) -> None:
+        self.transport = BlockingTransport(ConnectionConfigSync(domain="unused", **options))
+
+    async def fetch(self, call: Call) -> Reply:
+        return self.transport.run(single(call))
+
+    async def stream(self, call: Call, until: bytes | None = None) -> bytes:
+        """Return the answer's body, or its beginning through ``until``."""
+        body = b""
+        with self.transport.stream(call) as chunks:
+            for chunk in chunks:
+                body += chunk
+                if until is not None and until in body:
+                    break
+        return body
+
+    async def close(self) -> None:
+        self.transport.close()
+
+
+Colour = Async | Blocking
