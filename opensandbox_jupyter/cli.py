@@ -19,6 +19,7 @@ __all__ = ["main"]
 _DEFAULT_PORT = 8080
 _IDLE_MINUTES = 15.0
 _STOP_SECONDS = 30.0
+_MOST_SPARES = 16
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -91,12 +92,21 @@ def _serve(options: argparse.Namespace) -> int:
             port=port,
             api_key=options.api_key,
             idle_seconds=None if idle is None else idle * 60,
-            spares=max(0, int(options.on_demand) if options.spares is None else options.spares),
+            spares=_spares(options),
             host_paths=tuple(path.absolute() for path in options.allow_host_path),
             must_isolate=options.on_demand,
         )
     )
     return 0
+
+
+def _spares(options: argparse.Namespace) -> int:
+    """Return how many spares to keep: one where nobody chose and the server began by itself."""
+    wanted = options.spares
+    if wanted is None:
+        text = os.environ.get("OPENSANDBOX_JUPYTER_SPARES", "")
+        wanted = int(text) if text.isdecimal() else int(options.on_demand)
+    return min(max(0, int(wanted)), _MOST_SPARES)
 
 
 def _status(_: argparse.Namespace) -> int:

@@ -22,7 +22,7 @@ from opensandbox_jupyter.server.records import Record
 from opensandbox_jupyter.server.requests import CreateSandbox, ListQuery, decode, parse_renewal
 from opensandbox_jupyter.server.sandboxes import Sandboxes
 
-__all__ = ["json_response", "routes"]
+__all__ = ["json_body", "json_response", "routes"]
 
 _BODY_SECONDS = 30.0
 _NOT_YET = {
@@ -91,7 +91,7 @@ class _Calls:
         self._sandboxes = sandboxes
 
     async def create(self, request: Request) -> Response:
-        wanted = decode(await _body(request), CreateSandbox)
+        wanted = decode(await json_body(request), CreateSandbox)
         record = await self._sandboxes.create(wanted)
         answer = _view(record)
         answer.pop("image", None)
@@ -123,7 +123,7 @@ class _Calls:
         return Response(status_code=204)
 
     async def patch_metadata(self, request: Request) -> Response:
-        patch = decode(await _body(request), dict[str, str | None])
+        patch = decode(await json_body(request), dict[str, str | None])
         check_labels(patch, "INVALID_METADATA_LABEL")
         return json_response(_view(self._sandboxes.patch_metadata(_id(request), patch)))
 
@@ -137,7 +137,7 @@ class _Calls:
 
     async def renew(self, request: Request) -> Response:
         self._sandboxes.get(_id(request))
-        record = self._sandboxes.renew(_id(request), parse_renewal(await _body(request)))
+        record = self._sandboxes.renew(_id(request), parse_renewal(await json_body(request)))
         assert record.expires is not None
         return json_response({"expiresAt": stamp(record.expires)})
 
@@ -173,7 +173,7 @@ class _Calls:
 
     async def take_event(self, request: Request) -> Response:
         """Nothing is measured here, so the event is read and forgotten."""
-        await _body(request)
+        await json_body(request)
         return Response(status_code=204)
 
 
@@ -188,7 +188,7 @@ def _refuser(what: str) -> _Handler:
     return refuse
 
 
-async def _body(request: Request) -> bytes:
+async def json_body(request: Request) -> bytes:
     """Return the body, which must be JSON, so that no form of a web page is ever understood."""
     kind = request.headers.get("content-type", "application/json")
     if kind.partition(";")[0].strip().lower() != "application/json":

@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from opensandbox_jupyter.server.clock import stamp
 from opensandbox_jupyter.server.errors import Refusal
+from opensandbox_jupyter.server.lifecycle import json_body
 from opensandbox_jupyter.server.records import Snapshot
 from opensandbox_jupyter.server.requests import decode, parse_page
 from opensandbox_jupyter.server.sandboxes import Sandboxes
@@ -42,7 +43,7 @@ class _Calls:
         self._snapshots = snapshots
 
     async def create(self, request: Request) -> Response:
-        body = await request.body()
+        body = await json_body(request)
         name = decode(body, _Create | None).name if body.strip() else None  # type: ignore[arg-type]
         if name is not None and (not name.strip() or len(name) > _MOST_NAME):
             raise Refusal(

@@ -33,7 +33,8 @@ ROUTES = [
     "/sandboxes", "/sandboxes/x", "/sandboxes/x/metadata", "/sandboxes/x/pause", "/snapshots",
     "/sandboxes/x/resume", "/sandboxes/x/renew-expiration", "/sandboxes/x/endpoints/80",
     "/sandboxes/x/proxy/80/", "/metrics/events", "/nothing", "/sandboxes/", "//sandboxes",
-    "/health",    "/%2e%2e/health", "/sandboxes%2fx", "/sandboxes;x", "/SANDBOXES",
+    "/health", "/sandboxes/x/snapshots", "/snapshots/x", "/sandboxes/x/diagnostics/logs",
+    "/sandboxes/x/proxy/80", "/%2e%2e/health", "/sandboxes%2fx", "/sandboxes;x", "/SANDBOXES",
 ]  # fmt: skip
 
 

@@ -176,6 +176,9 @@ def test_what_is_refused(client: httpx.Client, create: Create) -> None:
     both = client.post("/v1/sandboxes", json={**body(), "snapshotId": "x"})
     assert (both.status_code, both.json()["code"]) == (400, "SANDBOX::INVALID_PARAMETER")
     assert client.post(f"/v1/sandboxes/{box.id}/snapshots", json={"name": ""}).status_code == 400
+    form = {"Content-Type": "text/plain"}
+    path = f"/v1/sandboxes/{box.id}/snapshots"
+    assert client.post(path, content="{}", headers=form).status_code == 415
     assert client.get("/v1/snapshots?pageSize=201").status_code == 400
     client.post(f"/v1/sandboxes/{box.id}/pause")
     paused = client.post(f"/v1/sandboxes/{box.id}/snapshots")

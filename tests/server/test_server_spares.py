@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -134,3 +137,28 @@ def test_a_refused_create_leaves_the_spare(make_home: Callable[[int], Path]) -> 
         assert refused.status_code == 400
         assert create_box(client).id == spare
     running.stop()
+
+
+@pytest.mark.parametrize("uid", UIDS)
+def test_killed_while_a_spare_is_made_or_claimed(
+    make_home: Callable[[int], Path], uid: int
+) -> None:
+    home = make_home(uid)
+    for number in range(8):
+        running = start(home, uid, "--spares", "1")
+        with running.client() as client, contextlib.suppress(httpx.TransportError):
+            client.timeout = httpx.Timeout(random.uniform(0.001, 0.4))
+            if number % 2:
+                client.post("/v1/sandboxes", json=body())
+            else:
+                time.sleep(random.uniform(0, 0.4))
+        running.kill()
+        assert_nothing_left(home)
+    last = start(home, uid)
+    with last.client() as client:
+        items = client.get("/v1/sandboxes").json()["items"]
+        assert {item["status"]["state"] for item in items} <= {"Running"}
+        homes = {path.name for path in (home / "opensandbox/data/sandboxes").iterdir()}
+        assert homes == {item["id"] for item in items}
+    last.stop()
+    assert_nothing_left(home)
