@@ -41,6 +41,7 @@ __all__ = ["Plan", "launch"]
 
 _T = TypeVar("_T")
 _READY_SECONDS = 20.0
+_LAST_WORDS_SECONDS = 2.0
 _OPEN_FILES = 65_536
 _PROCESSES = 4096
 _NEWEST_LIMITS = (5, 14)
@@ -191,6 +192,8 @@ class _Start:
         ended = self._confined.ended
         try:
             await asyncio.wait((task, ended), timeout=_READY_SECONDS, return_when="FIRST_COMPLETED")
+            if task.done() and isinstance(task.exception(), asyncio.IncompleteReadError):
+                await asyncio.wait((ended,), timeout=_LAST_WORDS_SECONDS)
             if ended.done():
                 said = self._confined.tail or "It said nothing."
                 raise _failed(f"The sandbox ended while it started. {said}")
