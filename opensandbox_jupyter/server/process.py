@@ -70,8 +70,8 @@ class Confined:
 
     def stop_all(self) -> bool:
         """Stop every process with SIGSTOP. Return whether all of them stand still. Blocks."""
-        for _ in range(_STOP_ATTEMPTS):
-            moving = [process for process in self.tree() if not _stands_still(process)]
+        for attempt in range(_STOP_ATTEMPTS):
+            moving = [p for p in self.tree() if attempt == 0 or not _stands_still(p)]
             if not moving:
                 return True
             for process in moving:
@@ -145,7 +145,11 @@ class Confined:
 
 
 def _stands_still(process: psutil.Process) -> bool:
+    """Whether it runs no more; also one in the middle of vfork(), whose child was stopped first."""
     try:
-        return process.status() in _STILL
+        status = process.status()
+        if status == psutil.STATUS_DISK_SLEEP:
+            return any(child.status() == psutil.STATUS_STOPPED for child in process.children())
     except psutil.Error:
         return True
+    return status in _STILL
