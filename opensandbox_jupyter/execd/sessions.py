@@ -1,6 +1,7 @@
 """``/session``: a bash that keeps variables, functions, aliases and its directory between runs.
 
-A client that leaves during a run interrupts it; the session stays. ``exit`` ends the session.
+A client that leaves during a run interrupts it; the session stays. ``exit`` ends the session, and
+leaves its background jobs alone. The file of variables is read when the session begins.
 """
 
 from __future__ import annotations
@@ -149,6 +150,9 @@ async def _run(request: Request) -> ASGIApp:
         if not shell.has_directory(directory):
             raise bad_request(f"The working directory {directory} does not exist.")
         command = f"cd -- {shlex.quote(directory)} || return; {command}"
+    if shell.turn is None:
+        await shell.settled()
+        shell = sessions_of(request).find(shell.id)  # it may have ended meanwhile
     if shell.turn is not None:
         message = "A command already runs in this session; wait for it, or use another session."
         raise Refusal(409, "RUNTIME_ERROR", message)

@@ -18,16 +18,10 @@ import psutil
 
 from opensandbox_jupyter.execd.errors import Refusal
 from opensandbox_jupyter.execd.pipes import Pipe
-from opensandbox_jupyter.execd.processes import (
-    Process,
-    User,
-    describe,
-    family,
-    send,
-    terminate,
-)
+from opensandbox_jupyter.execd.processes import Process, User, describe, family, send, terminate
+from opensandbox_jupyter.execd.turns import Turn
 
-__all__ = ["Shell", "Turn"]
+__all__ = ["Shell"]
 
 _HIGH = 200  # far from the numbers that scripts use
 _PATIENCE = 2.0
@@ -35,7 +29,8 @@ _STEP = 0.05
 
 _LOOP = """\
 shopt -s expand_aliases
-trap 'set -T; trap "((\\${{#BASH_SOURCE[@]}})) && return 130" DEBUG; return 130' INT
+trap '((${{#BASH_SOURCE[@]}})) && {{ set -T
+  trap "((\\${{#BASH_SOURCE[@]}})) && return 130" DEBUG; return 130; }}' INT
 while IFS= read -r -d '' -u {ask} __execd; do
   source /dev/fd/{text} {text}<<<"$__execd" {ask}<&- {answer}>&-
   __execd=$?
@@ -43,61 +38,6 @@ while IFS= read -r -d '' -u {ask} __execd; do
   ((__execd != 130)) || {{ trap - DEBUG; set +T; }}
 done
 """
-
-
-class Turn:
-    """One run in a shell. It is read like a command's execution.
-
-    Attributes:
-        id: that of the session.
-        exit_code: the status of the last command; -1 when a signal or the timeout ended it.
-        drained: whether all of its output has been read.
-    """
-
-    def __init__(self, shell: Shell) -> None:
-        self.id = shell.id
-        self.process: Process | None = shell.process
-        self.exit_code: int | None = None
-        self.error: str | None = None
-        self.drained = False
-        self.on_change: Callable[[], None] = lambda: None
-        self.feeds: Mapping[str, Callable[[bytes], None]] = {}
-        self.reason: str | None = None
-        self.timer: asyncio.TimerHandle | None = None
-        self.began = time.clock_gettime(time.CLOCK_BOOTTIME)
-        self._start = time.monotonic()
-        self._took = 0.0
-        self._shell = shell
-
-    @property
-    def milliseconds(self) -> int:
-        """How long it took."""
-        return int(self._took * 1000)
-
-    def finish(self, exit_code: int, error: str | None) -> None:
-        """Take the result; its output may still be on the way."""
-        self._took = time.monotonic() - self._start
-        self.exit_code, self.error = exit_code, error
-        if self.timer is not None:
-            self.timer.cancel()
-        if self.reason:
-            self.exit_code, self.error = -1, self.reason
-
-    def pause(self) -> None:
-        """Stop reading output for now."""
-        self._shell.pause()
-
-    def resume(self) -> None:
-        """Go on reading output."""
-        self._shell.resume()
-
-    def discard(self) -> None:
-        """Nobody looks any more; what still runs is interrupted."""
-        self.feeds = {}
-        self.on_change = lambda: None
-        self._shell.resume()
-        if not self.drained:
-            self._shell.abandon(self)
 
 
 class Shell:
@@ -118,6 +58,7 @@ class Shell:
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = asyncio.Lock()
         self._owed: dict[str, int] = {}
         self._answers = b""
         self._input = b""
@@ -211,11 +152,11 @@ class Shell:
                 self._close()
 
     def _answered(self, data: bytes) -> None:
-        self._answers += data
-        if b"\n" in self._answers and self.turn is not None:
-            code = int(self._answers.split(b"\n")[0])
+        *lines, rest = (self._answers + data).split(b"\n")
+        self._answers = rest[-16:]
+        if lines and lines[-1].isdigit():
+            code = int(lines[-1][-3:])
             self._finish(code, f"exit status {code}" if code else None)
-        self._answers = self._answers.rpartition(b"\n")[2][-64:]
 
     def _finish(self, code: int, error: str | None) -> None:
         turn = self.turn
@@ -266,8 +207,17 @@ class Shell:
             raise Refusal(404, "RUNTIME_ERROR", f"Nothing runs in the session {self.id}.")
         await self._stop(turn)
 
+    async def settled(self) -> None:
+        """Wait until no signal is on its way that was meant for an earlier run."""
+        async with self._stopping:
+            return
+
     async def _stop(self, turn: Turn) -> None:
         """Ask with SIGINT; kill what the run has started; at last, end the shell."""
+        async with self._stopping:
+            await self._press(turn)
+
+    async def _press(self, turn: Turn) -> None:
         for number in (signal.SIGINT, signal.SIGKILL):
             until = time.monotonic() + _PATIENCE
             while time.monotonic() < until:

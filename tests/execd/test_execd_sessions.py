@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from pathlib import Path
 
 import httpx
@@ -119,6 +121,17 @@ async def _free(client: httpx.AsyncClient, session: str) -> bool:
 
 async def _interrupted(client: httpx.AsyncClient, session: str) -> bool:
     return (await client.delete("/command", params={"id": session})).status_code == 200
+
+
+async def test_a_late_interrupt_does_not_reach_the_next_run(client: httpx.AsyncClient) -> None:
+    session = await opened(client)
+    pid = int((await run_in(client, session, "echo $$")).stdout)
+    for _ in range(20):
+        await run_in(client, session, "sleep 600", timeout=20)
+        os.kill(pid, signal.SIGINT)
+        await asyncio.sleep(0.02)
+        done = await run_in(client, session, "echo a; echo b")
+        assert (done.stdout, done.stderr, done.evalue) == ("a\nb\n", "", None)
 
 
 async def test_background_jobs_live_between_runs_and_end_with_the_session(
