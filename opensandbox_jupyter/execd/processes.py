@@ -190,7 +190,8 @@ def _process(pid: int) -> psutil.Process | None:
 
 def send(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
     """Send a signal to all that still live; a process that has taken a pid over gets none."""
-    for process in processes:
+    # Older ones first, mostly parents: none shall go on because its child has ended.
+    for process in sorted(processes, key=lambda process: process.pid):
         try:
             process.send_signal(number)
         except (psutil.Error, OSError):
