@@ -9,7 +9,7 @@ LAB_ARGS ?=
 TEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: lab demo test check generate bench vendor setup-lab setup-dev clean help
+.PHONY: lab demo test check generate bench bench-bulk vendor setup-lab setup-dev clean help
 
 lab: setup-lab ## open the quick start in JupyterLab; sets everything up the first time
 	$(BIN)/jupyter lab $(AS_ROOT) $(LAB_ARGS) notebooks/01_quickstart.ipynb
@@ -32,6 +32,9 @@ generate: setup-dev ## write the blocking SDK anew from the async one
 bench: setup-dev vendor ## measure against the vendor's SDK and the machine's own limits
 	$(BIN)/python benchmarks/run.py
 
+bench-bulk: setup-dev vendor ## the same with a million events and with 1 GiB (takes minutes)
+	$(BIN)/python benchmarks/bulk.py
+
 vendor: ## set up the vendor's SDK in an environment of its own
 	@scripts/setup vendor
 
@@ -43,4 +46,4 @@ clean: ## remove environments, caches and builds
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -72,12 +72,16 @@ async def time_async(module: str, port: int) -> dict[str, float]:
     async def fifty() -> None:
         await asyncio.gather(*(sandbox.commands.run("true") for _ in range(50)))
 
+    async def two_hundred() -> None:
+        await asyncio.gather(*(sandbox.commands.run("true") for _ in range(200)))
+
     sandbox = await root.Sandbox.create("x", connection_config=config(**options))
     return {
         "create, async": await awaiting(create, CREATES),
         "get_metrics, async": await awaiting(sandbox.get_metrics, CALLS),
         "run, async": await awaiting(lambda: sandbox.commands.run("true"), CALLS),
         "50 runs at once, async": await awaiting(fifty, 4),
+        "200 runs at once, async": await awaiting(two_hundred, 2),
     }
 
 

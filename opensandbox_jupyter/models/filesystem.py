@@ -9,7 +9,7 @@ from datetime import datetime
 from io import IOBase
 from typing import Annotated
 
-from pydantic import AliasChoices, ConfigDict, Field, field_validator
+from pydantic import AliasChoices, ConfigDict, Field, InstanceOf, field_validator
 
 from opensandbox_jupyter.models._base import Model, Request
 
@@ -63,7 +63,10 @@ class WriteEntry(_WithMode):
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    data: str | bytes | IOBase | None = Field(default=None, repr=False)
+    data: Annotated[
+        InstanceOf[bytes] | InstanceOf[str] | bytes | IOBase | None,
+        Field(union_mode="left_to_right"),  # an instance is taken as it is, a copy may be big
+    ] = Field(default=None, repr=False)
     encoding: str = "utf-8"
 
 
