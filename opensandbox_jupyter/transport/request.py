@@ -17,7 +17,7 @@ from opensandbox_jupyter.wire.base import Call, Origin, Part
 
 __all__ = ["Door", "Request", "RequestWriter", "Upload"]
 
-PIECE = 256 * 1024
+PIECE = 1024 * 1024
 """How much of an upload is handed to a socket at once, in bytes."""
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
