@@ -52,7 +52,7 @@ class Connection:
         if self.config.get_use_server_proxy():
             headers = {**self.server.headers, **headers}
         base_url = f"{self.config.get_protocol()}://{endpoint.endpoint.rstrip('/')}"
-        return Origin(base_url, headers)
+        return Origin(base_url, headers, is_sandbox=True)
 
     async def close(self) -> None:
         """Close the connections. The sandboxes go on."""

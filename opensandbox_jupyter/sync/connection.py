@@ -57,7 +57,7 @@ class ConnectionSync:
         if self.config.get_use_server_proxy():
             headers = {**self.server.headers, **headers}
         base_url = f"{self.config.get_protocol()}://{endpoint.endpoint.rstrip('/')}"
-        return Origin(base_url, headers)
+        return Origin(base_url, headers, is_sandbox=True)
 
     def close(self) -> None:
         """Close the connections. The sandboxes go on."""

@@ -13,6 +13,15 @@ from opensandbox_jupyter.wire.base import Call
 __all__ = ["BadAddress", "Broken", "Failure", "TooSlow", "Unreachable", "translated"]
 
 
+_NO_SERVER = (
+    "Is the server running, and is the address right? "
+    "Look at OPEN_SANDBOX_DOMAIN or ConnectionConfig(domain=...)."
+)
+_NO_SANDBOX = (
+    "It was killed, it expired or it is paused: get_info() tells which, and create() makes another."
+)
+
+
 class Failure(Exception):
     """No answer, or not all of it. ``reason`` is the lower error, if there is one."""
 
@@ -41,12 +50,12 @@ def translated(call: Call, failure: Failure) -> SandboxException:
     """Return the exception that a caller sees for ``failure``."""
     what, where, cause = call.name.replace("_", " "), call.origin.base_url, failure.reason
     if isinstance(failure, Unreachable):
+        who = "the sandbox does not answer" if call.origin.is_sandbox else "nothing answers"
         return SandboxConnectionException(
-            f"{what}: nothing answers at {where}.",
+            f"{what}: {who} at {where}.",
             cause=cause,
             is_retryable=True,
-            hint="Is the server running, and is the address right? "
-            "Look at OPEN_SANDBOX_DOMAIN or ConnectionConfig(domain=...).",
+            hint=_NO_SANDBOX if call.origin.is_sandbox else _NO_SERVER,
         )
     if isinstance(failure, TooSlow):
         return SandboxTimeoutException(

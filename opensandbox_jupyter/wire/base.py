@@ -19,10 +19,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A server: ``base_url`` without a trailing slash, and the headers that it wants."""
+    """Where requests go: ``base_url`` without a trailing slash, and the headers that it wants.
+
+    ``is_sandbox`` tells one sandbox's daemon from the lifecycle server, for messages of errors.
+    """
 
     base_url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    is_sandbox: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,8 +39,9 @@ async def test_create_gives_a_running_sandbox_that_kill_ends(sdk: SimpleNamespac
         await box.get_info()
     assert caught.value.status_code == 404
     assert not await box.is_healthy()
-    with pytest.raises(SandboxException):
+    with pytest.raises(SandboxConnectionException, match="does not answer") as gone:
         await box.commands.run("true")
+    assert "get_info()" in str(gone.value.hint)
     await box.close()
 
 
