@@ -70,7 +70,8 @@ async def test_no_timeout_means_no_end(sdk: SimpleNamespace) -> None:
 
 
 async def test_pause_freezes_and_resume_goes_on(sdk: SimpleNamespace, sandbox: Any) -> None:
-    counting = "i=0; while true; do i=$((i+1)); echo $i > /tmp/count; sleep 0.02; done"
+    step = "i=$((i+1)); echo $i > /tmp/next; mv /tmp/next /tmp/count; sleep 0.02"
+    counting = f"i=0; while true; do {step}; done"
     await sandbox.commands.run(f"nohup sh -c '{counting}' > /dev/null 2>&1 &")
     await sandbox.pause()
     assert (await sandbox.get_info()).status.state == "Paused"
