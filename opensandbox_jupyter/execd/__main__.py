@@ -21,6 +21,7 @@ from opensandbox_jupyter.execd.reaper import reap_orphans
 from opensandbox_jupyter.execd.sessions import Sessions
 from opensandbox_jupyter.execd.settings import Settings, read_settings
 from opensandbox_jupyter.execd.tunnels import make_door, own_socket
+from opensandbox_jupyter.execd.way_out import open_way_out
 
 __all__ = ["main"]
 
@@ -70,6 +71,7 @@ async def _serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again after serving, when there is still something to clean up.
         signal.signal(number, lambda *_: None)
+    way_out = await open_way_out(settings)
     book, sessions, terminals = Book(settings.state_dir), Sessions(), Terminals()
     guard = make_app(settings, book, sessions, terminals)
     if not settings.waits:
@@ -99,8 +101,10 @@ async def _serve(settings: Settings) -> None:
             with reap_orphans():
                 await uvicorn.Server(config).serve(sockets=[listener])
         finally:
-            rooms = (book, sessions, terminals)
-            await asyncio.gather(*(room.close() for room in rooms), return_exceptions=True)
+            closing = [room.close() for room in (book, sessions, terminals)]
+            if way_out is not None:
+                closing.append(way_out.close())
+            await asyncio.gather(*closing, return_exceptions=True)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from opensandbox_jupyter.execd.requests import read_json, settings_of
 from opensandbox_jupyter.execd.sessions import sessions_of
 from opensandbox_jupyter.execd.settings import Settings
 from opensandbox_jupyter.execd.streams import STREAM_HEADERS, CommandStream, Output
+from opensandbox_jupyter.execd.way_out import base_env
 
 __all__ = ["interrupt", "logs", "run", "start_entrypoint", "status"]
 
@@ -73,7 +74,7 @@ async def run(request: Request) -> ASGIApp:
     wanted = await read_json(request, CommandRequest)
     wanted.check()
     settings = settings_of(request)
-    env = command_env(settings.env, settings.env_file, wanted.envs)
+    env = command_env(base_env(settings), settings.env_file, wanted.envs)
     cwd = _directory(settings, wanted.cwd, env)
     user = User(wanted.uid, wanted.gid)
     content = wanted.command if wanted.command is not None else " ".join(wanted.argv or [])
@@ -116,7 +117,7 @@ def start_entrypoint(settings: Settings, book: Book) -> None:
     argv = settings.entrypoint
     if not argv or argv == _IDLE_ENTRYPOINT:
         return
-    env = command_env(settings.env, settings.env_file, None)
+    env = command_env(base_env(settings), settings.env_file, None)
     execution = Execution(" ".join(argv), argv, "entrypoint")
     _start_logged(book, execution, settings.cwd, env, User(None, None))
 

@@ -21,6 +21,7 @@ from opensandbox_jupyter.execd.errors import Refusal, bad_request, error_respons
 from opensandbox_jupyter.execd.requests import absolute, is_directory, read_optional, settings_of
 from opensandbox_jupyter.execd.terminals import Terminal
 from opensandbox_jupyter.execd.viewers import Viewer
+from opensandbox_jupyter.execd.way_out import base_env
 
 __all__ = ["ROUTES", "Terminals"]
 
@@ -151,7 +152,7 @@ async def _attach(socket: WebSocket) -> None:
             raise bad_request("since must be a whole number.")
         viewer = Viewer(socket, session_id, terminals.find(session_id))
         await terminals.seat(viewer, session_id, takeover=query.get("takeover") == "1")
-        env = command_env(settings.env, settings.env_file, None)
+        env = command_env(base_env(settings), settings.env_file, None)
         await viewer.run(env, int(since), pty=query.get("pty", "1") != "0")
     except Refusal as exc:
         refusal = error_response(exc.status, exc.error.code, exc.message or "")

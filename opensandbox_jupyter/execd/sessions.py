@@ -22,6 +22,7 @@ from opensandbox_jupyter.execd.errors import Refusal, bad_request
 from opensandbox_jupyter.execd.requests import absolute, read_optional, settings_of
 from opensandbox_jupyter.execd.shells import Shell
 from opensandbox_jupyter.execd.streams import CommandStream, Output
+from opensandbox_jupyter.execd.way_out import base_env
 
 __all__ = ["ROUTES", "Sessions", "sessions_of"]
 
@@ -136,7 +137,7 @@ async def _open(request: Request) -> Response:
     settings = settings_of(request)
     cwd = absolute(request, wanted.cwd) if wanted.cwd else settings.cwd
     os.makedirs(cwd, exist_ok=True)
-    env = command_env(settings.env, settings.env_file, None)
+    env = command_env(base_env(settings), settings.env_file, None)
     return JSONResponse({"session_id": sessions_of(request).open(cwd, env).id})
 
 

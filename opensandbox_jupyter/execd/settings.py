@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["Settings", "read_settings"]
+__all__ = ["Settings", "WayOutSettings", "read_settings"]
+
+
+class WayOutSettings(msgspec.Struct, frozen=True):
+    """``door`` is the proxy's unix socket; ``flag`` is a file with ``1`` in it while it is open."""
+
+    door: int
+    flag: int
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,6 +28,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         memory_bytes: the memory that it may use; ``None`` for the machine's.
         entrypoint: a process to start beside execd.
         waits: the sandbox is nobody's yet: the entrypoint and the rest come by ``/internal/init``.
+        way_out: descriptors of the way out of the sandbox; ``None`` when there is none.
         state_dir: where logs of background commands go; ``None`` for a new private directory.
     """
 
@@ -34,6 +42,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int | None = None
     entrypoint: list[str] | None = None
     waits: bool = False
+    way_out: WayOutSettings | None = None
     state_dir: str | None = None
 
     def __repr__(self) -> str:

@@ -21,6 +21,7 @@ from opensandbox_jupyter.constants import API_KEY_HEADER, REQUEST_ID_HEADER
 from opensandbox_jupyter.server.errors import Refusal
 from opensandbox_jupyter.server.lifecycle import json_response
 from opensandbox_jupyter.server.proxy import is_proxied
+from opensandbox_jupyter.server.sidecar import PREFIX
 
 __all__ = ["Gate", "Policy", "make_app"]
 
@@ -115,7 +116,7 @@ class Gate:
         foreign = [origin for origin in headers.all(b"origin") if origin not in own]
         if foreign or _FOREIGN_SITES & set(headers.all(b"sec-fetch-site")):
             raise Refusal(403, "SANDBOX::INVALID_PARAMETER", "Other web pages may not ask here.")
-        if raw_path not in _OPEN_PATHS:
+        if raw_path not in _OPEN_PATHS and not raw_path.startswith(PREFIX.encode()):
             self._check_key(headers.raw(API_KEY_HEADER.lower().encode()))
         length = headers.all(b"content-length")
         if is_proxied(raw_path):

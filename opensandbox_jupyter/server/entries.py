@@ -10,9 +10,9 @@ from opensandbox_jupyter.server.errors import Refusal
 from opensandbox_jupyter.server.records import Record
 
 if TYPE_CHECKING:
+    from opensandbox_jupyter.hosting.relay import Relay
     from opensandbox_jupyter.server.cgroups import Group
     from opensandbox_jupyter.server.process import Confined
-    from opensandbox_jupyter.server.relay import Relay
 
 __all__ = ["Entry"]
 

@@ -21,6 +21,13 @@ from opensandbox_jupyter.server.labels import check_labels
 from opensandbox_jupyter.server.records import Record
 from opensandbox_jupyter.server.requests import CreateSandbox, ListQuery, decode, parse_renewal
 from opensandbox_jupyter.server.sandboxes import Sandboxes
+from opensandbox_jupyter.server.sidecar import (
+    EGRESS_PORT,
+    PREFIX,
+    TOKEN_HEADER,
+    change_policy,
+    sidecar_routes,
+)
 
 __all__ = ["json_body", "json_response", "routes"]
 
@@ -28,7 +35,6 @@ _BODY_SECONDS = 30.0
 _NOT_YET = {
     "templates": ("/templates", "/templates/{rest:path}"),
     "pools": ("/pools", "/pools/{rest:path}"),
-    "network policies yet": ("/sandboxes/{id}/networkpolicy",),
 }
 
 _Handler = Callable[[Request], Awaitable[Response]]
@@ -52,6 +58,7 @@ def routes(
     return [
         Route("/health", health),
         Route("/version", _version),
+        *sidecar_routes(sandboxes),
         Mount("/v1", routes=versioned),
         *api,
     ]
@@ -68,6 +75,11 @@ def _api_routes(calls: _Calls) -> list[BaseRoute]:
         Route("/sandboxes/{id}/resume", calls.resume, methods=["POST"]),
         Route("/sandboxes/{id}/renew-expiration", calls.renew, methods=["POST"]),
         Route("/sandboxes/{id}/endpoints/{port}", calls.endpoint),
+        Route(
+            "/sandboxes/{id}/networkpolicy",
+            calls.network_policy,
+            methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+        ),
     ]
     every = ["GET", "POST", "PUT", "PATCH", "DELETE"]
     for what, paths in _NOT_YET.items():
@@ -155,6 +167,10 @@ class _Calls:
             raise Refusal(
                 400, "SANDBOX::API_NOT_SUPPORTED", "This server does not sign its endpoints."
             )
+        if port == EGRESS_PORT:
+            token = self._sandboxes.get(_id(request)).egress_token
+            endpoint = f"{request.headers['host']}{PREFIX}{_id(request)}"
+            return json_response({"endpoint": endpoint, "headers": {TOKEN_HEADER: token}})
         relay, token = self._sandboxes.port(_id(request))
         path = "" if port == DEFAULT_EXECD_PORT else f"/proxy/{port}"
         return json_response(
@@ -170,6 +186,11 @@ class _Calls:
         prefix = "/v1" if request.url.path.startswith("/v1/") else ""
         place = f"{prefix}/sandboxes/{_id(request)}/proxy/{port}"
         return json_response({"endpoint": f"{request.headers['host']}{place}"})
+
+    async def network_policy(self, request: Request) -> Response:
+        body = b"" if request.method == "GET" else await _body(request)
+        answer = change_policy(self._sandboxes, _id(request), request.method, body)
+        return Response(answer, media_type="application/json")
 
     async def take_event(self, request: Request) -> Response:
         """Nothing is measured here, so the event is read and forgotten."""

@@ -139,7 +139,7 @@ class _Serving:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, server.end)
         with _bind(options.host, options.port) as listener:
-            policy.port = listener.getsockname()[1]
+            policy.port = self._sandboxes.server_port = listener.getsockname()[1]
             try:
                 await self._sandboxes.recover()
                 await self._announce(server, listener)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -56,6 +57,9 @@ class Record(msgspec.Struct, omit_defaults=True):
     """The last changes of state: when, the reason, and what was said of it."""
     last_words: str = ""
     """The end of what execd wrote, kept when the processes ended by themselves."""
+    network_policy: Any = None
+    """What the sandbox may reach, as JSON. Whatever cannot be read denies all."""
+    egress_token: str = ""
     processes: list[tuple[int, float]] = []
     """Pid and start time of the processes that hold the sandbox, to find what a crash left."""
 

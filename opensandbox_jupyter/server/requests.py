@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
+from opensandbox_jupyter.egress.policy import OPEN, load
 from opensandbox_jupyter.server.clock import parse_stamp
 from opensandbox_jupyter.server.errors import Refusal, unsupported
 from opensandbox_jupyter.server.labels import check_labels, parse_filter
@@ -41,16 +42,6 @@ class _Image(msgspec.Struct):
     auth: msgspec.Raw | None = None
 
 
-class _Rule(msgspec.Struct):
-    action: str
-    target: str
-
-
-class _Policy(msgspec.Struct, rename="camel"):
-    default_action: str = "deny"
-    egress: list[_Rule] = []
-
-
 class CreateSandbox(msgspec.Struct, rename="camel"):
     """The body of a create. Unknown keys are ignored."""
 
@@ -63,7 +54,7 @@ class CreateSandbox(msgspec.Struct, rename="camel"):
     env: dict[str, str | None] | None = None
     metadata: dict[str, str] | None = None
     platform: dict[str, str] | None = None
-    network_policy: _Policy | None = None
+    network_policy: dict[str, object] | None = None
     credential_proxy: dict[str, object] | None = None
     secure_access: bool = False
     lifecycle: dict[str, object] | None = None
@@ -86,7 +77,7 @@ class CreateSandbox(msgspec.Struct, rename="camel"):
     @property
     def fits_a_spare(self) -> bool:
         """Whether nothing is asked for that must be known before the processes start."""
-        return not (self.volumes or self.snapshot_id or self.template_id or self.network_policy)
+        return not (self.volumes or self.snapshot_id or self.template_id)
 
     def record(self, sandbox_id: str, token: str, now: float, uid: int) -> Record:
         """Return the record of the sandbox that is asked for.
@@ -113,6 +104,7 @@ class CreateSandbox(msgspec.Struct, rename="camel"):
             volumes=read_volumes(self.volumes or ()),
             cpu=parse_cpu(limits["cpu"]) if "cpu" in limits else None,
             memory=parse_memory(limits["memory"]) if "memory" in limits else None,
+            network_policy=self._network_policy(),
         )
 
     def _refuse_unsupported(self) -> None:
@@ -122,11 +114,15 @@ class CreateSandbox(msgspec.Struct, rename="camel"):
             raise unsupported("secure access: its endpoints are local and carry a token")
         if self.credential_proxy and self.credential_proxy.get("enabled"):
             raise unsupported("the credential proxy")
-        policy = self.network_policy
-        if policy is not None:
-            opens = [rule for rule in policy.egress if rule.action.lower() == "allow"]
-            if opens or policy.default_action.lower() == "allow":
-                raise unsupported("a network policy that allows anything yet")
+
+    def _network_policy(self) -> object:
+        """Who asks for no policy gets the public internet; one without a default denies."""
+        if self.network_policy is None:
+            return msgspec.to_builtins(OPEN)
+        try:
+            return msgspec.to_builtins(load(self.network_policy))
+        except ValueError as error:
+            raise _invalid(str(error)) from error
 
     def _entrypoint(self) -> list[str]:
         entrypoint = _DEFAULT_ENTRYPOINT if self.entrypoint is None else self.entrypoint

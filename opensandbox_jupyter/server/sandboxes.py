@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from opensandbox_jupyter.egress.policy import NetworkPolicy
+from opensandbox_jupyter.hosting.relay import Relay
 from opensandbox_jupyter.server.clock import steady, wall
 from opensandbox_jupyter.server.entries import Entry
 from opensandbox_jupyter.server.errors import Refusal, not_found
 from opensandbox_jupyter.server.identity import outer_uid, shared_uid
 from opensandbox_jupyter.server.images import Image, find_image
 from opensandbox_jupyter.server.records import Record, Records, Snapshot
-from opensandbox_jupyter.server.relay import Relay
 from opensandbox_jupyter.server.requests import CreateSandbox
 from opensandbox_jupyter.server.snapshots import Snapshots
 from opensandbox_jupyter.server.spares import Spare, Spares
+from opensandbox_jupyter.server.ways_out import WaysOut, policy_of
 
 if TYPE_CHECKING:
     from opensandbox_jupyter.server.process import Confined
@@ -51,7 +53,10 @@ class Sandboxes:
         self._tasks: set[asyncio.Task[None]] = set()
         self._starts = asyncio.Semaphore(_STARTS_AT_ONCE)
         self._is_closing = False
-        self._spares = Spares(spares, records, workshop, self._uids)
+        self._ways_out = WaysOut(self._is_ours)
+        self._spares = Spares(spares, records, workshop, self._ways_out, self._uids)
+        self.server_port = 0
+        """The port of the server itself, which no sandbox may reach; known once it listens."""
 
     @property
     def is_idle(self) -> bool:
@@ -84,6 +89,7 @@ class Sandboxes:
         record = request.record(str(uuid.uuid4()), secrets.token_hex(32), wall(), 0)
         if begin is not None:
             record.image = begin.image
+        record.egress_token = secrets.token_hex(32)
         spare = await self._spares.take(image) if request.fits_a_spare else None
         try:
             if spare is not None:
@@ -130,6 +136,7 @@ class Sandboxes:
     def _claim(self, spare: Spare) -> _Maker:
         async def claim(entry: Entry) -> None:
             await self._adopt(entry, spare.started)
+            self._ways_out.apply(entry.record)
             await self._workshop.claim(entry.record, spare.started)
 
         return claim
@@ -235,6 +242,18 @@ class Sandboxes:
             )
         return entry.port, entry.record.token
 
+    def network_policy(self, sandbox_id: str) -> NetworkPolicy:
+        """Return what a sandbox may reach."""
+        return policy_of(self._entry(sandbox_id).record)
+
+    def set_network_policy(self, sandbox_id: str, policy: NetworkPolicy) -> None:
+        """Write down what a sandbox may reach from now on, then cut what it may reach no more."""
+        record = self._entry(sandbox_id).record
+        document = msgspec.to_builtins(policy)
+        self._records.save(msgspec.structs.replace(record, network_policy=document))
+        record.network_policy = document
+        self._ways_out.apply(record)
+
     async def recover(self) -> None:
         """Take over what an earlier server left: launch again, or remove, or say what failed."""
         await asyncio.to_thread(self._workshop.sweep)
@@ -249,6 +268,7 @@ class Sandboxes:
 
     async def _recover_one(self, entry: Entry) -> None:
         record = entry.record
+        record.egress_token = record.egress_token or secrets.token_hex(32)
         is_over = record.expires is not None and record.expires <= wall()
         async with entry.lock:
             if is_over or record.state in {"Pending", "Spare"}:
@@ -297,7 +317,9 @@ class Sandboxes:
 
     async def _start(self, entry: Entry) -> None:
         async with self._starts:
-            started = await self._workshop.start(entry.record)
+            path = self._workshop.way_out_path(entry.record)
+            way_out = await self._ways_out.open(entry.record, path)
+            started = await self._workshop.start(entry.record, way_out)
         await self._adopt(entry, started)
 
     async def _adopt(self, entry: Entry, started: Started) -> None:
@@ -310,6 +332,7 @@ class Sandboxes:
     async def _put_down(self, entry: Entry) -> None:
         """End the processes and the relay; record and files stay."""
         confined, entry.confined = entry.confined, None
+        await self._ways_out.close(entry.record)
         relay, entry.relay, entry.port = entry.relay, None, 0
         if relay is not None:
             await relay.close()
@@ -354,6 +377,9 @@ class Sandboxes:
         record.transition = wall()
         record.note(record.transition, reason, message)
         self._records.save(record)
+
+    def _is_ours(self, port: int) -> bool:
+        return port == self.server_port or any(e.port == port for e in self._entries.values())
 
     def _open_relay(self, entry: Entry, is_open: bool) -> None:
         if entry.relay is not None:

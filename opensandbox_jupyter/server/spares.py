@@ -1,7 +1,8 @@
 """Ready sandboxes that are nobody's yet, so that a create is a claim.
 
 A spare has its final id, token and uid. It is in no list and keeps no server awake. Its record,
-in the state ``Spare``, only tells the next server what to remove.
+in the state ``Spare``, only tells the next server what to remove. It has no network policy, so its
+way out is there but leads nowhere until somebody's policy is put on it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from opensandbox_jupyter.server.images import Image, find_image
 from opensandbox_jupyter.server.records import Record, Records
 
 if TYPE_CHECKING:
+    from opensandbox_jupyter.server.cgroups import Group
+    from opensandbox_jupyter.server.ways_out import WaysOut
     from opensandbox_jupyter.server.workshop import Started, Workshop
 
 __all__ = ["Spare", "Spares"]
@@ -53,11 +56,13 @@ class Spares:
         number: int,
         records: Records,
         workshop: Workshop,
+        ways_out: WaysOut,
         taken: Callable[[], Collection[int]],
     ) -> None:
         self._number = number
         self._records = records
         self._workshop = workshop
+        self._ways_out = ways_out
         self._taken = taken
         self._ready: list[Spare] = []
         self._making: Record | None = None
@@ -139,7 +144,8 @@ class Spares:
         try:
             self._records.save(record)
             await asyncio.to_thread(self._workshop.build, record, image)
-            started = await self._workshop.start(record, waits=True)
+            way_out = await self._ways_out.open(record, self._workshop.way_out_path(record))
+            started = await self._workshop.start(record, way_out, waits=True)
         except BaseException:
             await asyncio.shield(self._forget(record))
             raise
@@ -158,9 +164,10 @@ class Spares:
     async def _discard(self, spare: Spare) -> None:
         started = spare.started
         await started.confined.kill(started.group)
-        await asyncio.to_thread(self._workshop.clear_away, spare.record, started.group)
-        await self._forget(spare.record)
+        await self._forget(spare.record, started.group)
 
-    async def _forget(self, record: Record) -> None:
+    async def _forget(self, record: Record, group: Group | None = None) -> None:
+        await self._ways_out.close(record)
+        await asyncio.to_thread(self._workshop.clear_away, record, group)
         await asyncio.to_thread(self._workshop.remove, record)
         self._records.remove(record.id)

@@ -36,6 +36,7 @@ from opensandbox_jupyter.server.provision import execd_command, programs
 if TYPE_CHECKING:
     from opensandbox_jupyter.server.cgroups import Group
     from opensandbox_jupyter.server.probe import Tools
+    from opensandbox_jupyter.server.ways_out import WayOut
 
 __all__ = ["Plan", "launch"]
 
@@ -58,6 +59,7 @@ class Plan:
     socket_path: str
     settings: dict[str, object]
     """What execd is told, without ``listen_fd``."""
+    way_out: WayOut | None = None
     group: Group | None = None
     check: Callable[[int], None] | None = None
     """Looks at the mounts of the process with that pid before anything of the sandbox runs."""
@@ -113,8 +115,10 @@ class _Start:
         config, tell = self._pipe()
         status, status_write = self._pipe()
         listener = self._listen()
-        confined = self._spawn(block, config, status_write, listener)
-        self._done(block, config, status_write, listener)
+        way_out = {} if self._plan.way_out is None else self._plan.way_out.descriptors()
+        self._open.update(way_out.values())
+        confined = self._spawn(block, config, status_write, listener, *way_out.values())
+        self._done(block, config, status_write, listener, *way_out.values())
         await self._or_end(_wait_for_status(status))
         first = _find_first(confined)
         if self._plan.group is not None:
@@ -124,12 +128,13 @@ class _Start:
         self._guard.dismiss()
         if self._plan.check is not None:
             self._plan.check(first)
-        settings = msgspec.json.encode({**self._plan.settings, "listen_fd": listener})
+        told = {"listen_fd": listener, "way_out": way_out or None}
+        settings = msgspec.json.encode({**self._plan.settings, **told})
         await self._tell(tell, settings)
         await self._or_end(_ping(self._plan.socket_path, str(self._plan.settings["token"])))
         return confined
 
-    def _spawn(self, block: int, config: int, status: int, listener: int) -> Confined:
+    def _spawn(self, block: int, config: int, status: int, *sockets: int) -> Confined:
         filter_ = self._memory_file(seccomp.program())
         numbers = walls.Descriptors(seccomp=filter_, status=status, block=block)
         command, options = self._command(numbers)
@@ -141,7 +146,7 @@ class _Start:
             stderr=output_write,
             env={},
             cwd="/",
-            pass_fds=(block, config, status, listener, filter_, *options),
+            pass_fds=(block, config, status, *sockets, filter_, *options),
             **self._guard.membership(),
         )
         self._open.discard(output)

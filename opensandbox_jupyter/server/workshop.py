@@ -31,10 +31,12 @@ from opensandbox_jupyter.server.process import Confined
 from opensandbox_jupyter.server.records import Record
 from opensandbox_jupyter.server.start import Plan, launch
 from opensandbox_jupyter.server.volumes import Held, Volumes
+from opensandbox_jupyter.server.ways_out import WayOut
 
 __all__ = ["Started", "Workshop"]
 
 _LOG = logging.getLogger(__name__)
+_WAY_OUT = ".out"
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CLAIMED = ("env", "cpu_count", "memory_bytes", "entrypoint")
 _PATH = f"{rootfs.VENV}/bin:/root/.local/bin:{_SYSTEM_PATH}"
@@ -84,7 +86,7 @@ class Workshop:
         """Return where the files of a sandbox are."""
         return self._homes / record.id / "root"
 
-    async def start(self, record: Record, *, waits: bool = False) -> Started:
+    async def start(self, record: Record, way_out: WayOut, *, waits: bool = False) -> Started:
         """Start a sandbox on its files and return when its execd answers.
 
         One that ``waits`` has neither environment nor entrypoint before :meth:`claim`.
@@ -94,11 +96,13 @@ class Workshop:
             raise unavailable(tools)
         held = await asyncio.to_thread(self._volumes.hold, record.volumes)
         try:
-            return await self._start(record, tools, held, waits)
+            return await self._start(record, tools, held, way_out, waits)
         finally:
             held.close()
 
-    async def _start(self, record: Record, tools: Tools, held: Held, waits: bool) -> Started:
+    async def _start(
+        self, record: Record, tools: Tools, held: Held, way_out: WayOut, waits: bool
+    ) -> Started:
         jail = self._jail(record, tools, held)
         group = self._make_group(record)
         plan = Plan(
@@ -107,6 +111,7 @@ class Workshop:
             uid=record.outer_uid,
             socket_path=self._socket_path(record),
             settings={**_settings(record), "waits": waits},
+            way_out=way_out,
             group=group,
             check=held.verify,
             memory=self._process_memory(record),
@@ -174,6 +179,8 @@ class Workshop:
         """Remove what a start made beside files. Blocks."""
         with contextlib.suppress(OSError):
             os.unlink(record.id, dir_fd=self._sockets)
+        with contextlib.suppress(OSError):
+            os.unlink(f"{record.id}{_WAY_OUT}", dir_fd=self._sockets)
         if group is not None:
             group.remove()
 
@@ -234,6 +241,10 @@ class Workshop:
         if self._cgroups is None:
             return None
         return self._cgroups.make(record.id, Limits(cpu=record.cpu, memory=record.memory))
+
+    def way_out_path(self, record: Record) -> str:
+        """Where a sandbox's way out begins: a socket beside the one that leads in."""
+        return f"{self._socket_path(record)}{_WAY_OUT}"
 
     def _socket_path(self, record: Record) -> str:
         """A path through our own descriptor, because a socket's path must be short."""

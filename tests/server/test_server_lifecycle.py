@@ -174,7 +174,7 @@ def test_a_query_that_is_none(client: httpx.Client, query: str, code: str) -> No
         ({"snapshotId": "s", "image": None}, 404, "SNAPSHOT::NOT_FOUND"),
         ({"templateId": "t", "image": None}, 501, "SANDBOX::API_NOT_SUPPORTED"),
         ({"volumes": [{"name": "v"}]}, 400, "SANDBOX::INVALID_PARAMETER"),
-        ({"networkPolicy": {"defaultAction": "allow"}}, 501, "SANDBOX::API_NOT_SUPPORTED"),
+        ({"networkPolicy": {"defaultAction": "maybe"}}, 400, "SANDBOX::INVALID_PARAMETER"),
     ],
     ids=str,
 )

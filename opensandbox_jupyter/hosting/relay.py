@@ -1,4 +1,4 @@
-"""Carries bytes between a loopback port and the unix socket on which an execd listens.
+"""Carries bytes between a loopback port and a unix socket: the way into a sandbox, and out of it.
 
 A sandbox never gets a TCP socket of the host in hand: it could turn it against the host.
 """
@@ -14,10 +14,18 @@ _BUFFER = 1 << 20
 
 
 class Relay:
-    """A port on 127.0.0.1 that leads to one unix socket."""
+    """A port on 127.0.0.1 that leads to one unix socket.
 
-    def __init__(self, socket_path: str) -> None:
+    Args:
+        socket_path: where that socket is.
+        port: the port; 0 for a free one.
+        most: connections at once; one more is cut. ``None`` for no limit.
+    """
+
+    def __init__(self, socket_path: str, *, port: int = 0, most: int | None = None) -> None:
         self.socket_path = socket_path
+        self._port = port
+        self._most = most
         self._server: asyncio.Server | None = None
         self._ends: set[_End] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -27,7 +35,7 @@ class Relay:
     async def start(self) -> int:
         """Begin to listen and return the port."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._accept, "127.0.0.1", 0, backlog=512)
+        self._server = await loop.create_server(self._accept, "127.0.0.1", self._port, backlog=512)
         return int(self._server.sockets[0].getsockname()[1])
 
     def _accept(self) -> _End:
@@ -35,8 +43,9 @@ class Relay:
 
     def connected(self, client: _End) -> None:
         """Lead a new connection on to the socket; called by the connection."""
+        is_full = self._most is not None and len(self._ends) >= 2 * self._most
         self._ends.add(client)
-        if not self.is_open:
+        if is_full or not self.is_open:
             client.abort()
             return
         task = asyncio.get_running_loop().create_task(self._lead_on(client))

@@ -1,0 +1,232 @@
+"""One connection from a sandbox to its proxy: requests one after the other, or one tunnel."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import h11
+
+from opensandbox_jupyter.egress.judge import Refused
+from opensandbox_jupyter.egress.targets import Target, end_to_end, read_target
+
+if TYPE_CHECKING:
+    from opensandbox_jupyter.egress.proxy import Flow, Proxy
+
+__all__ = ["BLOCK", "Connection", "refusal"]
+
+BLOCK = 256 << 10
+_HEAD_BYTES = 64 << 10
+_MOST_HEADERS = 100
+_HEAD_SECONDS = 10.0
+_IDLE_SECONDS = 60.0
+_ANSWER_SECONDS = 300.0
+_HALF_OPEN_SECONDS = 120.0
+_LAST_WORDS_SECONDS = 10.0
+_STATUS = {
+    400: "Bad Request", 403: "Forbidden", 431: "Request Header Fields Too Large",
+    502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout",
+}  # fmt: skip
+
+
+def refusal(refused: Refused, *, has_body: bool = True) -> bytes:
+    """Return an answer that says why, in the status line too: some programs show only that."""
+    sentence = " ".join(refused.sentence.split())
+    text = f"{sentence}\n".encode("ascii", "backslashreplace")
+    reason = f"{_STATUS.get(refused.status, 'Refused')}: {sentence}"
+    head = (
+        f"HTTP/1.1 {refused.status} {reason}\r\ncontent-type: text/plain; charset=utf-8\r\n"
+        f"content-length: {len(text)}\r\nconnection: close\r\n\r\n"
+    )
+    return head.encode("ascii", "backslashreplace") + (text if has_body else b"")
+
+
+class Connection:
+    """Reads requests, has each of them judged, and carries the bytes of those that may pass."""
+
+    def __init__(
+        self, proxy: Proxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._proxy = proxy
+        self._reader = reader
+        self._writer = writer
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEAD_BYTES)
+        self._is_answering = False
+
+    async def run(self) -> None:
+        """Serve until either end hangs up.
+
+        Raises:
+            OSError: somebody hung up in the middle.
+            asyncio.TimeoutError: somebody was too slow.
+        """
+        limit = _HEAD_SECONDS
+        goes_on = True
+        while goes_on:
+            method = b""
+            try:
+                request = await asyncio.wait_for(self._request(), limit)
+                if request is None:
+                    return
+                method = request.method
+                goes_on = await self._serve(request)
+            except Refused as refused:
+                if not self._is_answering:
+                    await self._say(refusal(refused, has_body=method != b"HEAD"))
+                return
+            limit = _IDLE_SECONDS
+
+    async def _request(self) -> h11.Request | None:
+        """Return the next request, ``None`` when there is none."""
+        event = await self._event()
+        if not isinstance(event, h11.Request):
+            return None
+        if len(event.headers) > _MOST_HEADERS:
+            raise Refused(431, "The request has too many headers.")
+        return event
+
+    async def _event(self) -> object:
+        while True:
+            try:
+                event = self._http.next_event()
+            except h11.RemoteProtocolError as error:
+                status = 431 if error.error_status_hint == 431 else 400
+                raise Refused(status, f"The request is not understood: {error}.") from error
+            if event is not h11.NEED_DATA:
+                return event
+            if self._http.they_are_waiting_for_100_continue:
+                go = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
+                self._writer.write(self._http.send(go) or b"")
+            self._http.receive_data(await self._reader.read(_HEAD_BYTES))
+
+    async def _serve(self, request: h11.Request) -> bool:
+        """Answer one request; return whether there may be another one."""
+        target = read_target(request)
+        flow = await self._proxy.open(target.destination, self._writer)
+        try:
+            if target.path is None:
+                await self._tunnel(flow)
+                return False
+            return await self._pass_on(request, target, flow)
+        finally:
+            self._proxy.done(flow)
+
+    async def _tunnel(self, flow: Flow) -> None:
+        early, _ = self._http.trailing_data
+        self._is_answering = True
+        self._writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        flow.writer.write(early)
+        await _both(
+            asyncio.ensure_future(_pump(self._reader, flow.writer)),
+            asyncio.ensure_future(_pump(flow.reader, self._writer)),
+        )
+        await _flush((self._writer, flow.writer))
+
+    async def _pass_on(self, request: h11.Request, target: Target, flow: Flow) -> bool:
+        assert target.path is not None
+        outside = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_BYTES)
+        headers = [(b"host", target.host)]
+        headers += [(name, value) for name, value in end_to_end(request.headers) if name != b"host"]
+        if any(name == b"transfer-encoding" for name, _ in request.headers):
+            headers.append((b"transfer-encoding", b"chunked"))
+        headers.append((b"connection", b"close"))
+        asked = h11.Request(method=request.method, target=target.path, headers=headers)
+        flow.writer.write(outside.send(asked) or b"")
+        asking = asyncio.ensure_future(self._ask(outside, flow))
+        try:
+            await self._answer(outside, flow)
+        except (h11.ProtocolError, ConnectionError) as error:
+            raise Refused(502, f"Nothing useful came from {target.host.decode()}.") from error
+        finally:
+            asking.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await asking
+        if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
+            self._is_answering = False
+            self._http.start_next_cycle()
+            return True
+        await _flush((self._writer,))
+        return False
+
+    async def _ask(self, outside: h11.Connection, flow: Flow) -> None:
+        """Pass the request's body on. Whatever goes wrong with it cuts the connection."""
+        try:
+            while True:
+                event = await asyncio.wait_for(self._event(), _IDLE_SECONDS)
+                if isinstance(event, h11.Data):
+                    flow.writer.write(outside.send(h11.Data(data=bytes(event.data))) or b"")
+                    await flow.writer.drain()
+                elif isinstance(event, h11.EndOfMessage):
+                    flow.writer.write(outside.send(h11.EndOfMessage()) or b"")
+                    return
+                else:
+                    flow.abort()
+                    return
+        except (Refused, OSError, asyncio.TimeoutError, h11.LocalProtocolError):
+            if not flow.writer.is_closing() and self._http.their_state is not h11.DONE:
+                flow.abort()
+
+    async def _answer(self, outside: h11.Connection, flow: Flow) -> None:
+        while True:
+            event = outside.next_event()
+            if event is h11.NEED_DATA:
+                data = await asyncio.wait_for(flow.reader.read(BLOCK), _ANSWER_SECONDS)
+                outside.receive_data(data)
+                continue
+            if isinstance(event, h11.Response):
+                self._is_answering = True
+                self._send(_answer_to_pass_on(event))
+            elif isinstance(event, h11.Data):
+                self._send(h11.Data(data=bytes(event.data)))
+            elif isinstance(event, h11.EndOfMessage):
+                self._send(h11.EndOfMessage())
+                return
+            elif not isinstance(event, h11.InformationalResponse):
+                raise ConnectionResetError("it hung up")
+            await asyncio.wait_for(self._writer.drain(), _ANSWER_SECONDS)
+
+    def _send(self, event: h11.Event) -> None:
+        self._writer.write(self._http.send(event) or b"")
+
+    async def _say(self, answer: bytes) -> None:
+        """Send the last words of a connection, which the other end shall get to read."""
+        self._writer.write(answer)
+        await _flush((self._writer,))
+
+
+def _answer_to_pass_on(event: h11.Response) -> h11.Response:
+    headers = end_to_end(event.headers)
+    if any(name == b"transfer-encoding" for name, _ in event.headers):
+        headers = [(name, value) for name, value in headers if name != b"content-length"]
+    return h11.Response(status_code=event.status_code, headers=headers, reason=event.reason)
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(BLOCK):
+        writer.write(data)
+        await writer.drain()
+    if writer.can_write_eof():
+        writer.write_eof()
+
+
+async def _both(*pumps: asyncio.Future[None]) -> None:
+    """Wait for both directions; once one has ended, the other may go on for a while."""
+    try:
+        done, _ = await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        if all(pump.exception() is None for pump in done):
+            await asyncio.wait(pumps, timeout=_HALF_OPEN_SECONDS)
+    finally:
+        for pump in pumps:
+            pump.cancel()
+        await asyncio.gather(*pumps, return_exceptions=True)
+
+
+async def _flush(writers: Iterable[asyncio.StreamWriter]) -> None:
+    """Close when all is sent, but do not wait for ever for one that does not read."""
+    for writer in writers:
+        writer.close()
+    for writer in writers:
+        with suppress(OSError, asyncio.TimeoutError):
+            await asyncio.wait_for(writer.wait_closed(), _LAST_WORDS_SECONDS)
