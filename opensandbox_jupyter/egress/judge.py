@@ -64,9 +64,12 @@ class Judge:
         """
         if not policy.could_allow(destination):
             raise _denied(destination)
-        found = await self._resolved(destination.host)
-        if not found:
-            raise Refused(502, f"{destination.host} has no address.")
+        try:
+            found = await self._resolved(destination.host)
+        except Refused as error:
+            if policy.allows_name(destination):
+                raise
+            raise _denied(destination) from error
         self.check(policy, destination, found)
         return found
 
@@ -94,6 +97,8 @@ class Judge:
             raise Refused(504, f"The address of {host} could not be found in time.") from error
         except (OSError, UnicodeError) as error:
             raise Refused(502, f"The address of {host} could not be found.") from error
+        if not found:
+            raise Refused(502, f"{host} has no address.")
         return [plain(address) for address in found]
 
 

@@ -189,8 +189,11 @@ class NetworkPolicy(msgspec.Struct, frozen=True, rename="camel"):
 
     def could_allow(self, destination: Destination) -> bool:
         """Whether it is worth looking the name up. What may never be reached need not be asked."""
-        if any(r.matcher.network and r.action == "allow" for r in self.egress):
-            return True
+        opens_addresses = any(r.matcher.network and r.action == "allow" for r in self.egress)
+        return opens_addresses or self.allows_name(destination)
+
+    def allows_name(self, destination: Destination) -> bool:
+        """Whether the host may be reached for its name, as far as that alone decides."""
         for rule in self.egress:
             if rule.matcher.has_name(destination.host) and rule.opens_port(destination):
                 return rule.action == "allow"

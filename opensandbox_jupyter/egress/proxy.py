@@ -19,6 +19,7 @@ __all__ = ["Proxy"]
 _LOG = logging.getLogger(__name__)
 MOST_CONNECTIONS = 256
 _DIAL_SECONDS = 10.0
+_LAST_WORDS_SECONDS = 1.0
 
 
 @dataclass(eq=False)
@@ -64,7 +65,7 @@ class Proxy:
 
     async def start(self, path: str) -> None:
         """Begin to listen on a unix stream socket at ``path``."""
-        self._server = await asyncio.start_unix_server(self._serve, path, limit=BLOCK, backlog=256)
+        self._server = await asyncio.start_unix_server(self._accept, path, limit=BLOCK, backlog=256)
 
     async def open(self, destination: Destination, client: asyncio.StreamWriter) -> Flow:
         """Connect to ``destination`` for ``client``.
@@ -100,15 +101,17 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._tasks) >= MOST_CONNECTIONS:
             sentence = f"The sandbox has {MOST_CONNECTIONS} connections to the outside already."
             writer.write(refusal(Refused(503, sentence)))
-            writer.close()
+            asyncio.get_running_loop().call_later(_LAST_WORDS_SECONDS, writer.transport.abort)
             return
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
         self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await Connection(self, reader, writer).run()
         except (OSError, asyncio.TimeoutError, TimeoutError):
@@ -116,7 +119,6 @@ class Proxy:
         except Exception:
             _LOG.exception("the way out of a sandbox failed")
         finally:
-            self._tasks.discard(task)
             writer.transport.abort()
 
 

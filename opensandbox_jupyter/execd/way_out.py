@@ -10,7 +10,8 @@ from opensandbox_jupyter.hosting.relay import Relay
 __all__ = ["PROXY_PORT", "base_env", "open_way_out"]
 
 PROXY_PORT = 3128
-_MOST = 256
+_MOST = 300
+"""A few more than the proxy takes, which says so to those that are too many."""
 _PROXY = f"http://127.0.0.1:{PROXY_PORT}"
 _NOT_THROUGH = "localhost,127.0.0.1,::1"
 _VARIABLES = {

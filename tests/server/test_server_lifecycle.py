@@ -81,7 +81,9 @@ def test_endpoints(client: httpx.Client, create: Create) -> None:
 
     base = found[44772]["endpoint"]
     assert base.startswith("127.0.0.1:")
-    assert found[18080]["endpoint"] == f"{base}/proxy/18080"
+    server = f"{client.base_url.host}:{client.base_url.port}"
+    assert found[18080]["endpoint"] == f"{server}/egress/{box.id}"
+    assert list(found.pop(18080)["headers"]) == ["OPENSANDBOX-EGRESS-AUTH"]
     assert found[8080]["endpoint"] == f"{base}/proxy/8080"
     assert all(list(one["headers"]) == ["X-EXECD-ACCESS-TOKEN"] for one in found.values())
 
