@@ -75,7 +75,8 @@ def test_what_no_rule_can_open(text: str) -> None:
         "0177.1", "127.0.0.01", "127.0.0.1..", "1.2.3.4.5", "256.1.1.1", "", ".", "a..b", "-a.b",
         "a-.b", "a%00.b", "a\0.b", "localhost%2e", "a b", "a@b", "①②⑦.⓪.⓪.①", "127。0。0。1",
         "\uff11\uff12\uff17.0.0.1", "[127.0.0.1]", "[::1", "::1]", "[::1%25lo]", "[fe80::1%lo]",
-        "::1", "a" * 64, ".".join(["a" * 60] * 5), "a/b", "a\\b", "a#b", "a?b", "*.a", "0x", "a.0x7f",
+        "::1", "a" * 64, ".".join(["a" * 60] * 5), "a/b", "a\\b", "a#b", "a?b", "*.a", "0x",
+        "a.0x7f",
     ],
 )  # fmt: skip
 def test_odd_spellings_are_no_hosts(text: str) -> None:
