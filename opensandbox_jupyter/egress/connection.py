@@ -15,9 +15,11 @@ from opensandbox_jupyter.egress.targets import Target, end_to_end, read_target
 if TYPE_CHECKING:
     from opensandbox_jupyter.egress.proxy import Flow, Proxy
 
-__all__ = ["BLOCK", "Connection", "refusal"]
+__all__ = ["BUFFER", "Connection", "refusal"]
 
-BLOCK = 256 << 10
+BUFFER = 64 << 10
+"""From twice as much on, nothing more is read before the other end has taken it."""
+_BLOCK = 256 << 10
 _HEAD_BYTES = 64 << 10
 _MOST_HEADERS = 100
 _HEAD_SECONDS = 10.0
@@ -172,7 +174,7 @@ class Connection:
         while True:
             event = outside.next_event()
             if event is h11.NEED_DATA:
-                data = await asyncio.wait_for(flow.reader.read(BLOCK), _ANSWER_SECONDS)
+                data = await asyncio.wait_for(flow.reader.read(_BLOCK), _ANSWER_SECONDS)
                 outside.receive_data(data)
                 continue
             if isinstance(event, h11.Response):
@@ -204,7 +206,7 @@ def _answer_to_pass_on(event: h11.Response) -> h11.Response:
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(BLOCK):
+    while data := await reader.read(_BLOCK):
         writer.write(data)
         await writer.drain()
     if writer.can_write_eof():

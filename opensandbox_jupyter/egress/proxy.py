@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from opensandbox_jupyter.egress.addresses import Address
-from opensandbox_jupyter.egress.connection import BLOCK, Connection, refusal
+from opensandbox_jupyter.egress.connection import BUFFER, Connection, refusal
 from opensandbox_jupyter.egress.judge import Judge, Refused
 from opensandbox_jupyter.egress.policy import DENY_ALL, Destination, NetworkPolicy
 
@@ -60,12 +60,14 @@ class Proxy:
         for flow in list(self._flows):
             try:
                 self._judge.check(policy, flow.destination, [flow.address])
-            except Refused:
+            except Exception:  # denied, or not to be judged, which is the same
                 flow.abort()
 
     async def start(self, path: str) -> None:
         """Begin to listen on a unix stream socket at ``path``."""
-        self._server = await asyncio.start_unix_server(self._accept, path, limit=BLOCK, backlog=256)
+        self._server = await asyncio.start_unix_server(
+            self._accept, path, limit=BUFFER, backlog=256
+        )
 
     async def open(self, destination: Destination, client: asyncio.StreamWriter) -> Flow:
         """Connect to ``destination`` for ``client``.
@@ -130,7 +132,7 @@ async def _dial(
     for address in addresses[:4]:
         try:
             reader, writer = await asyncio.wait_for(
-                asyncio.open_connection(str(address), destination.port, limit=BLOCK), _DIAL_SECONDS
+                asyncio.open_connection(str(address), destination.port, limit=BUFFER), _DIAL_SECONDS
             )
         except (asyncio.TimeoutError, TimeoutError):
             status, why = 504, "nothing answered in time"

@@ -13,7 +13,7 @@ PROXY_PORT = 3128
 _MOST = 300
 """A few more than the proxy takes, which says so to those that are too many."""
 _PROXY = f"http://127.0.0.1:{PROXY_PORT}"
-_NOT_THROUGH = "localhost,127.0.0.1,::1"
+_NOT_THROUGH = f"localhost,127.0.0.1,::1,{os.uname().nodename}"
 _VARIABLES = {
     **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), _PROXY),
     **dict.fromkeys(("NO_PROXY", "no_proxy"), _NOT_THROUGH),

@@ -20,7 +20,7 @@ from opensandbox.models.filesystem import (
     SetPermissionEntry,
     WriteEntry,
 )
-from opensandbox.models.sandboxes import SandboxFilter
+from opensandbox.models.sandboxes import NetworkRule, SandboxFilter
 
 
 async def commands(sandbox: Sandbox) -> None:
@@ -84,6 +84,20 @@ async def files(sandbox: Sandbox) -> None:
         raise AssertionError("a deleted file was read")
 
 
+async def egress(sandbox: Sandbox) -> None:
+    """Read the network policy, put a rule first, take it away."""
+    assert (await sandbox.get_egress_policy()).default_action == "allow"
+    await sandbox.patch_egress_rules([NetworkRule(action="deny", target="*.a.test")])
+    (rule,) = (await sandbox.get_egress_policy()).egress
+    assert (rule.action, rule.target) == ("deny", "*.a.test")
+    refused = await sandbox.commands.run(
+        "curl -s -o /dev/null -w '%{http_code}' http://b.a.test/; echo; echo $HTTPS_PROXY"
+    )
+    assert refused.text.split() == ["403", "http://127.0.0.1:3128"]
+    await sandbox.delete_egress_rules(["*.a.test"])
+    assert not (await sandbox.get_egress_policy()).egress
+
+
 async def life(sandbox: Sandbox, tag: str) -> None:
     """Metrics, pause, resume, renew, endpoint, list by metadata."""
     metrics = await sandbox.get_metrics()
@@ -121,6 +135,7 @@ async def main() -> None:
     async with sandbox:
         await commands(sandbox)
         await files(sandbox)
+        await egress(sandbox)
         await life(sandbox, tag)
         await sandbox.kill()
     await asyncio.to_thread(blocking, f"{tag}b")
