@@ -182,10 +182,14 @@ class _Calls:
             raise Refusal(
                 400, "SANDBOX::INVALID_PARAMETER", "The server proxy has no signed endpoints."
             )
-        self._sandboxes.port(_id(request))
+        if port != EGRESS_PORT:
+            self._sandboxes.port(_id(request))
         prefix = "/v1" if request.url.path.startswith("/v1/") else ""
         place = f"{prefix}/sandboxes/{_id(request)}/proxy/{port}"
-        return json_response({"endpoint": f"{request.headers['host']}{place}"})
+        answer: dict[str, object] = {"endpoint": f"{request.headers['host']}{place}"}
+        if port == EGRESS_PORT:
+            answer["headers"] = {TOKEN_HEADER: self._sandboxes.get(_id(request)).egress_token}
+        return json_response(answer)
 
     async def network_policy(self, request: Request) -> Response:
         body = b"" if request.method == "GET" else await _body(request)

@@ -1,6 +1,7 @@
 """``/sandboxes/{id}/proxy/{port}/…``: a sandbox's own servers, through this one.
 
 Unlike the original, which lets anybody in here, the API key is asked for as everywhere else.
+Port 18080 is the sidecar's, which is in this server: nothing that is sent there gets inside.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 
 import h11
+from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -20,23 +22,32 @@ from opensandbox_jupyter.hosting.refusals import UNREACHED
 from opensandbox_jupyter.hosting.tunnels import Closed, Opening, Way, head
 from opensandbox_jupyter.server.errors import Refusal
 from opensandbox_jupyter.server.sandboxes import Sandboxes
+from opensandbox_jupyter.server.sidecar import EGRESS_PORT, TOKEN_HEADER, answer_sidecar
 
 __all__ = ["ServerProxy", "is_proxied"]
 
 _PATH = re.compile(rb"((?:/v1)?/sandboxes/([^/]+)/proxy/([0-9]+))(/.*)?")
+_MOST_DIGITS = 6
 _PATIENCE = 180.0
 _KEPT_BACK = tuple(
     name.lower().encode()
     for name in (
         "Authorization", "Cookie", "Expect", "Forwarded", "Host", "OpenSandbox-Access-Renew",
         "OpenSandbox-Secure-Access", "X-Real-IP", API_KEY_HEADER, EXECD_TOKEN_HEADER,
+        TOKEN_HEADER,
     )
 )  # fmt: skip
 
 
 def is_proxied(path: bytes) -> bool:
     """Whether a request for ``path`` is a sandbox's business, its size included."""
-    return _PATH.fullmatch(path) is not None
+    found = _PATH.fullmatch(path)
+    return found is not None and _port(found) != EGRESS_PORT
+
+
+def _port(found: re.Match[bytes]) -> int:
+    """Return the port that a path names; one that is too long is none."""
+    return int(found[3]) if len(found[3]) <= _MOST_DIGITS else 0
 
 
 class ServerProxy:
@@ -53,6 +64,13 @@ class ServerProxy:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on. Raises: Refusal, when the answer has not begun yet."""
+        found = _PATH.fullmatch(scope["raw_path"])
+        if found is not None and _port(found) == EGRESS_PORT:
+            sandbox_id, rest = found[2].decode("latin-1"), (found[4] or b"/")[1:].decode("latin-1")
+            request = Request(scope, receive)
+            answer = await answer_sidecar(self._sandboxes, request, sandbox_id, rest)
+            await answer(scope, receive, send)
+            return
         query = scope["query_string"]
         prefix, socket_path, target, more = self._way(scope["raw_path"], query)
         client = str(scope["client"][0]) if scope.get("client") else ""
@@ -92,9 +110,9 @@ class ServerProxy:
     def _way(self, path: bytes, query: bytes) -> tuple[bytes, str, bytes, Headers]:
         """Return the prefix of the path, execd's socket, what to ask it for, and its headers."""
         found = _PATH.fullmatch(path)
-        if found is None:
+        if found is None or _port(found) == EGRESS_PORT:
             raise Refusal(404, "SANDBOX::API_NOT_SUPPORTED", "There is no such page.")
-        port = int(found[3][:6])
+        port = _port(found)
         socket_path, token = self._sandboxes.entry(found[2].decode("latin-1")).way_in()
         if not 1 <= port <= 65_535:
             raise Refusal(400, "DOCKER::INVALID_PORT", "A port is a number from 1 to 65535.")

@@ -20,7 +20,14 @@ from opensandbox_jupyter.egress.policy import DENY_ALL, NetworkPolicy, TooManyRu
 from opensandbox_jupyter.server.errors import Refusal
 from opensandbox_jupyter.server.sandboxes import Sandboxes
 
-__all__ = ["EGRESS_PORT", "PREFIX", "TOKEN_HEADER", "change_policy", "sidecar_routes"]
+__all__ = [
+    "EGRESS_PORT",
+    "PREFIX",
+    "TOKEN_HEADER",
+    "answer_sidecar",
+    "change_policy",
+    "sidecar_routes",
+]
 
 EGRESS_PORT = 18_080
 PREFIX = "/egress/"
@@ -73,19 +80,26 @@ def _changed(now: NetworkPolicy, method: str, body: bytes) -> NetworkPolicy:
 
 
 def sidecar_routes(sandboxes: Sandboxes) -> list[BaseRoute]:
-    """Return the routes that an endpoint for port 18080 leads to. Errors are plain text."""
+    """Return the routes that an endpoint for port 18080 leads to."""
 
     async def answer(request: Request) -> Response:
-        try:
-            return await _answer(sandboxes, request)
-        except Refusal as refusal:
-            return PlainTextResponse(f"{refusal.message}\n", refusal.status)
+        sandbox_id, _, rest = str(request.path_params["rest"]).partition("/")
+        return await answer_sidecar(sandboxes, request, sandbox_id, rest)
 
     return [Route(f"{PREFIX}{{rest:path}}", answer, methods=_EVERY)]
 
 
-async def _answer(sandboxes: Sandboxes, request: Request) -> Response:
-    sandbox_id, _, rest = str(request.path_params["rest"]).partition("/")
+async def answer_sidecar(
+    sandboxes: Sandboxes, request: Request, sandbox_id: str, rest: str
+) -> Response:
+    """Answer what a client asks a sandbox's sidecar for at ``/rest``. Errors are plain text."""
+    try:
+        return await _answer(sandboxes, request, sandbox_id, rest)
+    except Refusal as refusal:
+        return PlainTextResponse(f"{refusal.message}\n", refusal.status)
+
+
+async def _answer(sandboxes: Sandboxes, request: Request, sandbox_id: str, rest: str) -> Response:
     _check_token(sandboxes, sandbox_id, request)
     if rest == "healthz":
         return PlainTextResponse("ok")

@@ -14,7 +14,15 @@ from pathlib import Path
 
 import httpx
 import pytest
-from server_driving import Box, Running, body, start, wait_until
+from server_driving import (
+    Box,
+    Running,
+    assert_nothing_left,
+    body,
+    create_box,
+    start,
+    wait_until,
+)
 
 TOKEN = "OPENSANDBOX-EGRESS-AUTH"
 FETCH = "curl -sS -m 20 --noproxy '' -x http://127.0.0.1:3128 -o /dev/null -w '%{http_code}'"
@@ -200,6 +208,96 @@ def test_the_sidecar(client: httpx.Client, create: Create) -> None:
         assert side.post("/policy").json()["mode"] == "deny_all"
         now = client.get(f"/v1/sandboxes/{box.id}/networkpolicy").json()
         assert side.get("/policy").json() == now
+
+
+def test_the_sidecar_through_the_server_proxy(client: httpx.Client, create: Create) -> None:
+    box, other = create(networkPolicy=allow("a.test")), create()
+    box.output("mkdir -p /tmp/in; echo inside > /tmp/in/policy")
+    box.output("cd /tmp/in; nohup python3 -m http.server 18080 >/dev/null 2>&1 &")
+    assert wait_until(lambda: "inside" in box.run("curl -s http://127.0.0.1:18080/policy")[1])
+    query = {"use_server_proxy": "true"}
+    found = client.get(f"/v1/sandboxes/{box.id}/endpoints/18080", params=query).json()
+    base = f"http://{found['endpoint']}"
+    assert base.endswith(f"/v1/sandboxes/{box.id}/proxy/18080")
+    headers = found["headers"]
+    assert client.get(f"{base}/policy", headers=headers).json()["policy"] == allow("a.test")
+    for place in (base, base.replace("/v1", "")):
+        changed = client.put(f"{place}/policy", headers=headers, json=allow("b.test"))
+        assert changed.json()["mode"] == "enforcing"
+    key = dict(client.headers)
+    foreign = client.get(f"/v1/sandboxes/{other.id}/endpoints/18080", params=query).json()
+    opening = {"connection": "Upgrade", "upgrade": "websocket", "sec-websocket-version": "13"}
+    opening["sec-websocket-key"] = "AAAAAAAAAAAAAAAAAAAAAA=="
+    for answer, status in (
+        (client.get(f"{base}/policy"), 401),
+        (client.get(f"{base}/policy", headers=foreign["headers"]), 401),
+        (httpx.get(f"{base}/policy", headers=headers), 401),
+        (client.get(f"{base}/", headers=headers), 404),
+        (client.get(base, headers=headers), 404),
+        (client.get(f"{base.replace('18080', '018080')}/else", headers=headers), 404),
+        (client.get(f"{base.replace('18080', '0018080')}/policy", headers=headers), 400),
+        (client.get(f"{base.replace('18080', '1808%30')}/policy", headers=headers), 404),
+        (client.put(f"{base}/policy", headers=headers, content=b"[" * (2 << 20)), 413),
+        (httpx.get(f"{base}/policy", headers={**key, **headers, **opening}), 404),
+    ):
+        assert answer.status_code == status, (answer.request.url, answer.text)
+        assert "inside" not in answer.text
+    assert client.get(f"{base}/policy", headers=headers).json()["policy"] == allow("b.test")
+
+
+def spare_of(running: Running, known: set[str]) -> str:
+    """Wait for a ready spare and return its id."""
+    sockets = running.home / "opensandbox/run/sockets"
+    base = running.home / "opensandbox/data/records.sqlite"
+
+    def waiting() -> list[str]:
+        found = sqlite3.connect(f"file:{base}?mode=ro", uri=True)
+        try:
+            records = [json.loads(row[0]) for row in found.execute("SELECT record FROM sandboxes")]
+        finally:
+            found.close()
+        return [r["id"] for r in records if r["state"] == "Spare" and r.get("processes")]
+
+    assert wait_until(lambda: set(waiting()) - known, 20)
+    (found,) = set(waiting()) - known
+    assert (sockets / found).exists() and (sockets / f"{found}.out").exists()
+    return found
+
+
+def test_a_claimed_spare_has_the_policy_that_was_asked_for(
+    make_home: Callable[[int], Path], canary: int
+) -> None:
+    running = start(make_home(os.geteuid()), None, "--spares", "1")
+    url = f"http://127.0.0.1:{canary}/"
+    told = ["sh", "-c", "echo ${HTTP_PROXY:-none} > /tmp/told; exec sleep 1000"]
+    sockets = running.home / "opensandbox/run/sockets"
+    with running.client() as client:
+        known: set[str] = set()
+        wanted = [(allow(f"127.0.0.1:{canary}"), "200", True), (allow(), "403", False)]
+        wanted += [(allow("a.test", default="allow"), "403", True)]
+        for policy, status, is_shown in wanted:
+            spare = spare_of(running, known)
+            box = create_box(client, networkPolicy=policy, entrypoint=told)
+            known.add(box.id)
+            assert box.id == spare
+            assert (fetch(box, url), fetch(box, url, TUNNEL)) == (status, status)
+            assert bool(variables(box)) is is_shown
+            shown = "http://127.0.0.1:3128" if is_shown else "none"
+            assert wait_until(lambda: box.run("cat /tmp/told")[1].strip() == shown)  # noqa: B023
+            with box.execd() as execd:
+                session = execd.post("/session", json={}).json()["session_id"]
+                run = execd.post(f"/session/{session}/run", json={"command": "env"})
+                assert ("HTTP_PROXY=" in run.text) is is_shown
+            with sidecar(client, box) as side:
+                assert side.get("/policy").json()["policy"] == policy
+                side.put("/policy", json=allow()).raise_for_status()
+            assert fetch(box, url) == "403"
+        for box_id in known:
+            assert client.delete(f"/v1/sandboxes/{box_id}").status_code == 204
+        spare = spare_of(running, known)
+        assert {path.name for path in sockets.iterdir()} == {spare, f"{spare}.out"}
+    running.stop()
+    assert_nothing_left(running.home)
 
 
 def test_what_the_sidecar_refuses(client: httpx.Client, create: Create) -> None:
