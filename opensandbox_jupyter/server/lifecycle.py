@@ -192,7 +192,7 @@ class _Calls:
         return json_response(answer)
 
     async def network_policy(self, request: Request) -> Response:
-        body = b"" if request.method == "GET" else await _body(request)
+        body = b"" if request.method == "GET" else await json_body(request)
         answer = change_policy(self._sandboxes, _id(request), request.method, body)
         return Response(answer, media_type="application/json")
 
