@@ -92,6 +92,7 @@ class Spares:
             spare = self._ready.pop(0)
             if not spare.started.confined.ended.done():
                 return spare
+            await self._discard(spare)
         return None
 
     def refill(self, after: float = _QUIET_SECONDS) -> None:

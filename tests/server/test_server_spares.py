@@ -119,6 +119,7 @@ def test_a_spare_that_dies_is_not_given_away(make_home: Callable[[int], Path]) -
         box = create_box(client)
         assert box.id != spare
         assert box.output("echo fine") == "fine"
+    assert not (running.home / "opensandbox/data/sandboxes" / spare).exists()
     running.stop()
 
 
