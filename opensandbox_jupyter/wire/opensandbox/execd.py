@@ -13,7 +13,7 @@ from opensandbox_jupyter.models.sandboxes import SandboxMetrics
 from opensandbox_jupyter.wire.base import Call, Operation, Origin
 from opensandbox_jupyter.wire.errors import expect
 from opensandbox_jupyter.wire.opensandbox._read import read_model, to_json
-from opensandbox_jupyter.wire.protocol import Protocol
+from opensandbox_jupyter.wire.protocol.commands import CommandCalls
 
 __all__ = ["Commands"]
 
@@ -24,7 +24,7 @@ _STREAM = {
 }
 
 
-class Commands(Protocol):
+class Commands(CommandCalls):
     """Run, watch and end commands; measure the sandbox."""
 
     def ping(self, sandbox: Origin) -> Operation[None]:

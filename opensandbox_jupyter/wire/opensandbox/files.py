@@ -20,12 +20,12 @@ from opensandbox_jupyter.models.filesystem import (
 from opensandbox_jupyter.wire.base import Call, Operation, Origin, Part, Reply
 from opensandbox_jupyter.wire.errors import decode_json, expect, invalid_answer
 from opensandbox_jupyter.wire.opensandbox._read import OK, build, to_json
-from opensandbox_jupyter.wire.protocol import Protocol, Query
+from opensandbox_jupyter.wire.protocol.files import FileCalls, Query
 
 __all__ = ["Files"]
 
 
-class Files(Protocol):
+class Files(FileCalls):
     """Read, write, list, find, move and delete files."""
 
     def download(

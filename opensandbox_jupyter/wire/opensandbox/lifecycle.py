@@ -23,7 +23,7 @@ from opensandbox_jupyter.models.spec import SandboxSpec
 from opensandbox_jupyter.wire.base import Call, Operation, Origin
 from opensandbox_jupyter.wire.errors import expect
 from opensandbox_jupyter.wire.opensandbox._read import read_model, to_json
-from opensandbox_jupyter.wire.protocol import Protocol
+from opensandbox_jupyter.wire.protocol.lifecycle import LifecycleCalls
 
 __all__ = ["Lifecycle"]
 
@@ -36,7 +36,7 @@ def _sandbox(sandbox_id: str, tail: str = "") -> str:
     return f"/sandboxes/{quote(sandbox_id, safe='')}{tail}"
 
 
-class Lifecycle(Protocol):
+class Lifecycle(LifecycleCalls):
     """Create, look up, pause, resume, renew and kill sandboxes."""
 
     def create(self, server: Origin, spec: SandboxSpec) -> Operation[SandboxCreateResponse]:

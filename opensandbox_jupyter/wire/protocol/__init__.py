@@ -1,0 +1,17 @@
+"""What every protocol is asked for. One that lacks an operation inherits a clear refusal."""
+
+from __future__ import annotations
+
+from opensandbox_jupyter.wire.protocol.commands import CommandCalls
+from opensandbox_jupyter.wire.protocol.files import FileCalls
+from opensandbox_jupyter.wire.protocol.lifecycle import LifecycleCalls
+
+__all__ = ["Protocol"]
+
+
+class Protocol(LifecycleCalls, CommandCalls, FileCalls):
+    """The operations of the SDK, on a lifecycle ``server`` or on one ``sandbox``'s daemon.
+
+    Methods return an operation for a driver to run, except those that return a :class:`Call`,
+    whose answer is a stream.
+    """

@@ -1,0 +1,42 @@
+"""What is asked of a sandbox's daemon about commands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from opensandbox_jupyter.models.execd import CommandLogs, CommandStatus, RunCommandOpts
+from opensandbox_jupyter.models.sandboxes import SandboxMetrics
+from opensandbox_jupyter.wire.base import Call, Operation, Origin
+from opensandbox_jupyter.wire.protocol._refusal import Refusal
+
+__all__ = ["CommandCalls"]
+
+
+class CommandCalls(Refusal):
+    """Commands and metrics."""
+
+    def ping(self, sandbox: Origin) -> Operation[None]:
+        """Ask whether the daemon answers."""
+        self._lacks("health checks")
+
+    def metrics(self, sandbox: Origin) -> Operation[SandboxMetrics]:
+        """Measure resource use now."""
+        self._lacks("metrics")
+
+    def run(self, sandbox: Origin, command: str | Sequence[str], opts: RunCommandOpts) -> Call:
+        """Run a command; the answer streams its events."""
+        self._lacks("running commands")
+
+    def interrupt(self, sandbox: Origin, execution_id: str) -> Operation[None]:
+        """End a running command."""
+        self._lacks("interrupting commands")
+
+    def command_status(self, sandbox: Origin, execution_id: str) -> Operation[CommandStatus]:
+        """Ask how a command fares."""
+        self._lacks("command status")
+
+    def command_logs(
+        self, sandbox: Origin, execution_id: str, cursor: int | None
+    ) -> Operation[CommandLogs]:
+        """Read a background command's output from a cursor on."""
+        self._lacks("background logs")

@@ -1,0 +1,78 @@
+"""What is asked of a sandbox's daemon about files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from opensandbox_jupyter.models.filesystem import (
+    ContentReplaceEntry,
+    ContentReplaceResult,
+    DirectoryListEntry,
+    EntryInfo,
+    MoveEntry,
+    SearchEntry,
+    SetPermissionEntry,
+    WriteEntry,
+)
+from opensandbox_jupyter.wire.base import Call, Operation, Origin
+from opensandbox_jupyter.wire.protocol._refusal import Refusal
+
+__all__ = ["FileCalls"]
+
+Query = Sequence[tuple[str, str]]
+
+
+class FileCalls(Refusal):
+    """Files and directories."""
+
+    def download(
+        self, sandbox: Origin, path: str, *, query: Query = (), range_header: str | None = None
+    ) -> Call:
+        """Read a file; the answer streams its bytes."""
+        self._lacks("reading files")
+
+    def upload(self, sandbox: Origin, entries: Sequence[WriteEntry]) -> Operation[None]:
+        """Write files."""
+        self._lacks("writing files")
+
+    def make_directories(self, sandbox: Origin, entries: Sequence[WriteEntry]) -> Operation[None]:
+        """Make directories with their parents."""
+        self._lacks("making directories")
+
+    def delete_files(self, sandbox: Origin, paths: Sequence[str]) -> Operation[None]:
+        """Delete files."""
+        self._lacks("deleting files")
+
+    def delete_directories(self, sandbox: Origin, paths: Sequence[str]) -> Operation[None]:
+        """Delete directories with all that is in them."""
+        self._lacks("deleting directories")
+
+    def move(self, sandbox: Origin, entries: Sequence[MoveEntry]) -> Operation[None]:
+        """Move files and directories."""
+        self._lacks("moving files")
+
+    def set_permissions(
+        self, sandbox: Origin, entries: Sequence[SetPermissionEntry]
+    ) -> Operation[None]:
+        """Set owner, group and mode."""
+        self._lacks("permissions")
+
+    def replace(
+        self, sandbox: Origin, entries: Sequence[ContentReplaceEntry]
+    ) -> Operation[list[ContentReplaceResult]]:
+        """Replace text in files and count how often."""
+        self._lacks("replacing text")
+
+    def search(self, sandbox: Origin, entry: SearchEntry) -> Operation[list[EntryInfo]]:
+        """Find files by glob."""
+        self._lacks("searching files")
+
+    def list_directory(
+        self, sandbox: Origin, entry: DirectoryListEntry
+    ) -> Operation[list[EntryInfo]]:
+        """List a directory."""
+        self._lacks("listing directories")
+
+    def file_info(self, sandbox: Origin, paths: Sequence[str]) -> Operation[dict[str, EntryInfo]]:
+        """Get what is known about paths."""
+        self._lacks("file information")

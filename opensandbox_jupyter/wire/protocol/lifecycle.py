@@ -1,0 +1,59 @@
+"""What is asked of a lifecycle server about sandboxes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from opensandbox_jupyter.models.sandboxes import (
+    PagedSandboxInfos,
+    SandboxCreateResponse,
+    SandboxEndpoint,
+    SandboxFilter,
+    SandboxInfo,
+    SandboxRenewResponse,
+)
+from opensandbox_jupyter.models.spec import SandboxSpec
+from opensandbox_jupyter.wire.base import Operation, Origin
+from opensandbox_jupyter.wire.protocol._refusal import Refusal
+
+__all__ = ["LifecycleCalls"]
+
+
+class LifecycleCalls(Refusal):
+    """Sandboxes, from create to kill."""
+
+    def create(self, server: Origin, spec: SandboxSpec) -> Operation[SandboxCreateResponse]:
+        """Create a sandbox."""
+        self._lacks("creating a sandbox")
+
+    def get(self, server: Origin, sandbox_id: str) -> Operation[SandboxInfo]:
+        """Get one sandbox."""
+        self._lacks("getting a sandbox")
+
+    def list_sandboxes(self, server: Origin, which: SandboxFilter) -> Operation[PagedSandboxInfos]:
+        """List sandboxes, a page at a time."""
+        self._lacks("listing sandboxes")
+
+    def kill(self, server: Origin, sandbox_id: str) -> Operation[None]:
+        """End a sandbox."""
+        self._lacks("killing a sandbox")
+
+    def pause(self, server: Origin, sandbox_id: str) -> Operation[None]:
+        """Pause a sandbox."""
+        self._lacks("pausing a sandbox")
+
+    def resume(self, server: Origin, sandbox_id: str) -> Operation[None]:
+        """Resume a paused sandbox."""
+        self._lacks("resuming a sandbox")
+
+    def renew(
+        self, server: Origin, sandbox_id: str, expires_at: datetime
+    ) -> Operation[SandboxRenewResponse]:
+        """Set a sandbox's end of life."""
+        self._lacks("renewing a sandbox")
+
+    def endpoint(
+        self, server: Origin, sandbox_id: str, port: int, *, use_server_proxy: bool
+    ) -> Operation[SandboxEndpoint]:
+        """Find out where a port of a sandbox is reached."""
+        self._lacks("endpoints")
