@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+from functools import partial
 
 import uvicorn
 
@@ -20,8 +21,9 @@ from opensandbox_jupyter.execd.pty import Terminals
 from opensandbox_jupyter.execd.reaper import reap_orphans
 from opensandbox_jupyter.execd.sessions import Sessions
 from opensandbox_jupyter.execd.settings import Settings, read_settings
-from opensandbox_jupyter.execd.tunnels import make_door, own_socket
+from opensandbox_jupyter.execd.tunnels import lead, own_socket
 from opensandbox_jupyter.execd.way_out import open_way_out
+from opensandbox_jupyter.hosting.tunnels import door
 
 __all__ = ["main"]
 
@@ -78,7 +80,7 @@ async def _serve(settings: Settings) -> None:
         start_entrypoint(settings, book)
     config = uvicorn.Config(
         guard,
-        http=make_door(guard.refusal),
+        http=door(partial(lead, guard.refusal)),
         ws=own_socket,  # type: ignore[arg-type]
         ws_max_size=_MOST_MESSAGE,
         ws_ping_interval=30,

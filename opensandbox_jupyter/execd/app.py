@@ -23,11 +23,10 @@ from opensandbox_jupyter.execd import (
 )
 from opensandbox_jupyter.execd.errors import HANDLERS, error_response
 from opensandbox_jupyter.execd.executions import Book
-from opensandbox_jupyter.execd.proxy import Proxy
+from opensandbox_jupyter.execd.proxy import PROXY_PREFIX, Proxy
 from opensandbox_jupyter.execd.pty import Terminals
 from opensandbox_jupyter.execd.sessions import Sessions
 from opensandbox_jupyter.execd.settings import Settings
-from opensandbox_jupyter.execd.tunnels import PROXY_PREFIX
 
 __all__ = ["make_app"]
 

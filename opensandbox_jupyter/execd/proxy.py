@@ -13,10 +13,10 @@ from opensandbox_jupyter.execd.errors import error_response
 from opensandbox_jupyter.hosting.exchange import BLOCK, Exchange, Headers, end_to_end
 from opensandbox_jupyter.hosting.refusals import UNREACHED
 
-__all__ = ["Proxy"]
+__all__ = ["OURS", "PROXY_PREFIX", "Proxy", "port_and_target"]
 
-_PREFIX = b"/proxy/"
-_OURS = EXECD_TOKEN_HEADER.lower().encode()
+PROXY_PREFIX = b"/proxy/"
+OURS = EXECD_TOKEN_HEADER.lower().encode()
 
 
 class Proxy:
@@ -26,12 +26,12 @@ class Proxy:
         """Pass one request on."""
         query = scope["query_string"]
         asked = scope["raw_path"] + (b"?" + query if query else b"")
-        port, target = _target(asked)
+        port, target = port_and_target(asked)
         if port is None:
             refusal = error_response(400, "INVALID_REQUEST_BODY", "The path names no port.")
             return await refusal(scope, receive, send)
         exchange = Exchange(partial(_connect, port), _answer)
-        headers = [(name, value) for name, value in scope["headers"] if name != _OURS]
+        headers = [(name, value) for name, value in scope["headers"] if name != OURS]
         try:
             await exchange.run(scope["method"], target, headers, receive, send)
         except (OSError, h11.ProtocolError) as exc:
@@ -45,10 +45,10 @@ class Proxy:
             exchange.close()
 
 
-def _target(asked: bytes) -> tuple[int | None, bytes]:
+def port_and_target(asked: bytes) -> tuple[int | None, bytes]:
     """Return the port, ``None`` when there is none, and the path and query to ask it for."""
     path, mark, query = asked.partition(b"?")
-    number, _, rest = path.removeprefix(_PREFIX).partition(b"/")
+    number, _, rest = path.removeprefix(PROXY_PREFIX).partition(b"/")
     port = int(number) if number.isdigit() and len(number) < 6 else 0
     return (port if 0 < port < 65536 else None), b"/" + rest + mark + query
 
@@ -58,4 +58,4 @@ async def _connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWrite
 
 
 def _answer(response: h11.Response) -> Headers:
-    return end_to_end(response.headers, _OURS, UNREACHED.encode())
+    return end_to_end(response.headers, OURS, UNREACHED.encode())

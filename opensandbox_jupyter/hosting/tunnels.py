@@ -1,151 +1,165 @@
 """WebSockets that only pass through: the opening is judged and sent on, then bytes are carried.
 
-Messages, sub-protocols, extensions and close codes are the business of the two ends.
+A tunnel does not read frames: messages, sub-protocols, extensions and close codes are the business
+of the two ends.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
-from http import HTTPStatus
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 
 import h11
+from starlette.responses import JSONResponse, Response
 
-from opensandbox_jupyter.hosting.exchange import BLOCK, Headers
+from opensandbox_jupyter.hosting.exchange import Headers
+from opensandbox_jupyter.hosting.heads import HeadGuard
 
-__all__ = ["Closed", "Opening", "Way", "head", "tunnels"]
+__all__ = ["Closed", "Door", "Opening", "Way", "door"]
 
-_BUFFER = 1 << 20
-Way = tuple[asyncio.StreamReader, asyncio.StreamWriter, bytes]
-"""An open connection, and the head with which it shall begin."""
+_BUFFER = 256 * 1024
 
 
 class Closed(Exception):
-    """An opening that is refused with an HTTP status, a code and one sentence."""
+    """An opening that is not let in, and the answer that says why."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
+    def __init__(self, response: Response) -> None:
+        super().__init__(response.status_code)
+        self.response = response
 
 
+@dataclass(frozen=True)
 class Opening:
-    """A request to become a WebSocket: ``target`` and ``headers``, as they were sent."""
+    """A request to become a WebSocket. Names of ``headers`` are lower-case."""
 
-    def __init__(self, target: bytes, headers: Headers, client: str) -> None:
-        self.target = target
-        self.headers = headers
-        self.client = client
-
-
-def head(target: bytes, headers: Headers) -> bytes:
-    """Return the bytes of an opening."""
-    lines = [b"GET " + target + b" HTTP/1.1", *(name + b": " + value for name, value in headers)]
-    return b"\r\n".join([*lines, b"", b""])
+    target: bytes
+    headers: Headers
+    client: str
+    """The address that asks."""
 
 
-def tunnels(lead: Callable[[Opening], Awaitable[Way]]) -> type[asyncio.Protocol]:
-    """Return the class that uvicorn hands its WebSockets to; ``lead`` finds each one's way."""
-    return type("Tunnel", (_Tunnel,), {"_lead": staticmethod(lead)})
+@dataclass(frozen=True)
+class Way:
+    """Where an opening leads: ``target`` and ``headers`` are what the other server is asked."""
+
+    connect: Callable[[Callable[[], End]], Awaitable[tuple[asyncio.BaseTransport, End]]]
+    target: bytes
+    headers: Headers
+    unreached: str = "Nobody answers there"
+    """What to say when nobody takes the connection."""
 
 
-class _Tunnel(asyncio.Protocol):
-    _lead: Callable[[Opening], Awaitable[Way]]
+Lead = Callable[[Opening], Way | None]
 
-    def __init__(self, config: Any, server_state: Any, app_state: Any) -> None:
-        self._connections: set[Any] = server_state.connections
-        self._transport: asyncio.Transport | None = None
-        self._writer: asyncio.StreamWriter | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._early = bytearray()
-        self._can_write = asyncio.Event()
-        self._can_write.set()
+
+class Door(HeadGuard):
+    """One connection, which may become a tunnel."""
+
+    @staticmethod
+    def lead(opening: Opening) -> Way | None:
+        """Return the way of an opening, or ``None`` for one that this program answers itself.
+
+        Raises:
+            Closed: it is not let in.
+        """
+        return None
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """Open a tunnel when there is a way, else speak WebSocket."""
+        end = End(self.transport, self.connections)
+        client = str(self.client[0]) if self.client else ""
+        try:
+            way = self.lead(Opening(event.target, list(event.headers), client))
+        except Closed as closed:
+            end.refuse(closed.response)
+            return
+        if way is None:
+            super().handle_websocket_upgrade(event)
+            return
+        self.connections.discard(self)
+        self.connections.add(cast(Any, end))
+        self.transport.set_protocol(end)
+        end.follow(way, self.conn.trailing_data[0])
+
+
+def door(lead: Lead) -> type[Door]:
+    """Return the protocol of a program's connections, with ``lead`` for its WebSockets."""
+    return type("_Door", (Door,), {"lead": staticmethod(lead)})
+
+
+class End(asyncio.Protocol):
+    """One end of two; it reads only as fast as the other end writes."""
+
+    def __init__(
+        self, transport: asyncio.Transport | None = None, connections: set[Any] | None = None
+    ) -> None:
+        self._transport = transport
+        self._connections = connections
+        self._peer: End | None = None
+        self._opening: asyncio.Task[None] | None = None
+
+    def refuse(self, response: Response) -> None:
+        """Answer and hang up."""
+        assert self._transport is not None
+        head = b"HTTP/1.1 %d Refused\r\nconnection: close\r\n" % response.status_code
+        head += b"".join(b"%b: %b\r\n" % header for header in response.raw_headers)
+        self._transport.write(head + b"\r\n" + bytes(response.body))
+        self._transport.close()
+
+    def follow(self, way: Way, early: bytes) -> None:
+        """Send the other end its opening, ``early`` and all that comes."""
+        assert self._transport is not None
+        self._transport.pause_reading()
+        self._opening = asyncio.ensure_future(self._open(way, early))
+
+    async def _open(self, way: Way, early: bytes) -> None:
+        try:
+            _, other = await way.connect(End)
+        except OSError as error:
+            body = {"code": "BACKEND_CONNECTION_FAILED", "message": f"{way.unreached}: {error}"}
+            self.refuse(JSONResponse(body, 502))
+            return
+        assert self._transport is not None
+        assert other._transport is not None
+        self._peer, other._peer = other, self
+        if self._transport.is_closing():
+            other._transport.close()
+            return
+        lines = [b"GET " + way.target + b" HTTP/1.1"]
+        lines += [name + b": " + value for name, value in way.headers]
+        other._transport.write(b"\r\n".join([*lines, b"", early]))
+        self._transport.set_write_buffer_limits(high=_BUFFER)
+        self._transport.resume_reading()
+        other._transport.resume_reading()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._connections.add(self)
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=_BUFFER)
+        self._transport.pause_reading()
 
     def data_received(self, data: bytes) -> None:
-        assert self._transport is not None
-        if self._task is None:
-            self._transport.pause_reading()
-            self._task = asyncio.get_running_loop().create_task(self._run(data))
-        elif self._writer is None:
-            self._early += data
-        else:
-            self._writer.write(data)
-            if self._writer.transport.get_write_buffer_size() > _BUFFER:
-                self._transport.pause_reading()
-                self._drain = asyncio.get_running_loop().create_task(self._go_on(self._writer))
-
-    def eof_received(self) -> bool:
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._connections.discard(self)
-        self._can_write.set()
-        if self._task is not None:
-            self._task.cancel()
+        if self._peer is not None and self._peer._transport is not None:
+            self._peer._transport.write(data)
 
     def pause_writing(self) -> None:
-        self._can_write.clear()
+        if self._peer is not None and self._peer._transport is not None:
+            self._peer._transport.pause_reading()
 
     def resume_writing(self) -> None:
-        self._can_write.set()
+        if self._peer is not None and self._peer._transport is not None:
+            self._peer._transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._connections is not None:
+            self._connections.discard(self)
+        if self._opening is not None:
+            self._opening.cancel()
+        if self._peer is not None and self._peer._transport is not None:
+            self._peer._transport.close()
 
     def shutdown(self) -> None:
-        """End it; called when the server stops."""
+        """End it; called when the program stops."""
         if self._transport is not None:
             self._transport.abort()
-
-    async def _run(self, data: bytes) -> None:
-        assert self._transport is not None
-        try:
-            reader, self._writer, first = await self._lead(_read(data, self._transport))
-            self._writer.write(first + bytes(self._early))
-            self._transport.resume_reading()
-            while block := await reader.read(BLOCK):
-                self._transport.write(block)
-                await self._can_write.wait()
-        except Closed as refusal:
-            self._refuse(refusal)
-        except (OSError, h11.ProtocolError):
-            self._refuse(Closed(502, "BACKEND_CONNECTION_FAILED", "Nobody answers there."))
-        finally:
-            if self._writer is not None:
-                self._writer.close()
-            self._transport.close()
-
-    async def _go_on(self, writer: asyncio.StreamWriter) -> None:
-        assert self._transport is not None
-        try:
-            await writer.drain()
-            self._transport.resume_reading()
-        except (OSError, RuntimeError):
-            self._transport.abort()
-
-    def _refuse(self, refusal: Closed) -> None:
-        assert self._transport is not None
-        if self._writer is not None:
-            return
-        body = json.dumps({"code": refusal.code, "message": str(refusal)}).encode()
-        self._transport.write(
-            f"HTTP/1.1 {refusal.status} {HTTPStatus(refusal.status).phrase}\r\n"
-            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
-            "connection: close\r\n\r\n".encode()
-            + body
-        )
-
-
-def _read(data: bytes, transport: asyncio.Transport) -> Opening:
-    parser = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
-    parser.receive_data(data)
-    event = parser.next_event()
-    if not isinstance(event, h11.Request) or event.method != b"GET":
-        raise Closed(405, "SANDBOX::API_NOT_SUPPORTED", "A WebSocket is opened by GET.")
-    peer = transport.get_extra_info("peername")
-    client = str(peer[0]) if isinstance(peer, tuple) and peer else ""
-    return Opening(event.target, list(event.headers), client)

@@ -22,8 +22,8 @@ import uvicorn
 
 from opensandbox_jupyter import __version__
 from opensandbox_jupyter.exceptions import IsolationUnavailableException, LocalServerException
-from opensandbox_jupyter.hosting.heads import HEAD_BYTES, HeadGuard
-from opensandbox_jupyter.hosting.tunnels import tunnels
+from opensandbox_jupyter.hosting.heads import HEAD_BYTES
+from opensandbox_jupyter.hosting.tunnels import door
 from opensandbox_jupyter.runtime_file import Places, RuntimeFile, private_directory, proof
 from opensandbox_jupyter.server import probe
 from opensandbox_jupyter.server.app import Policy, make_app
@@ -124,8 +124,8 @@ class _Serving:
         config = uvicorn.Config(
             app,
             loop="asyncio",
-            http=HeadGuard,
-            ws=tunnels(partial(proxy.lead, app.admit)),
+            http=door(partial(proxy.lead, app.admit)),
+            ws=asyncio.Protocol,  # any: the door answers for itself
             lifespan="off",
             access_log=False,
             log_config=None,

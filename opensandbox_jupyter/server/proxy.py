@@ -13,13 +13,14 @@ from functools import partial
 
 import h11
 from starlette.requests import Request
+from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from opensandbox_jupyter.constants import API_KEY_HEADER, DEFAULT_EXECD_PORT, EXECD_TOKEN_HEADER
 from opensandbox_jupyter.hosting.exchange import BLOCK, Exchange, Headers, Silence, end_to_end
 from opensandbox_jupyter.hosting.refusals import UNREACHED
-from opensandbox_jupyter.hosting.tunnels import Closed, Opening, Way, head
+from opensandbox_jupyter.hosting.tunnels import Closed, Opening, Way
 from opensandbox_jupyter.server.errors import Refusal
 from opensandbox_jupyter.server.sandboxes import Sandboxes
 from opensandbox_jupyter.server.sidecar import EGRESS_PORT, TOKEN_HEADER, answer_sidecar
@@ -88,8 +89,8 @@ class ServerProxy:
         finally:
             exchange.close()
 
-    async def lead(self, admit: Callable[[bytes, Headers], None], opening: Opening) -> Way:
-        """Lead a WebSocket, once ``admit`` has let it in."""
+    def lead(self, admit: Callable[[bytes, Headers], None], opening: Opening) -> Way:
+        """Lead a WebSocket, once ``admit`` has let it in. Raises: Closed."""
         path, _, query = opening.target.partition(b"?")
         try:
             admit(path, opening.headers)
@@ -97,15 +98,16 @@ class ServerProxy:
                 raise Refusal(404, "SANDBOX::API_NOT_SUPPORTED", "There is no WebSocket here.")
             _, socket_path, target, more = self._way(path, query)
         except Refusal as refusal:
-            raise Closed(refusal.status, refusal.code, refusal.message) from refusal
-        reader, writer = await asyncio.open_unix_connection(socket_path, limit=BLOCK * 2)
+            body = {"code": refusal.code, "message": refusal.message}
+            raise Closed(JSONResponse(body, refusal.status)) from refusal
+        connect = partial(asyncio.get_running_loop().create_unix_connection, path=socket_path)
         kept = [
             pair
             for pair in _passed_on(opening.headers, opening.client)
             if pair[0] not in {b"connection", b"upgrade"}
         ]
         kept += [*more, (b"connection", b"Upgrade"), (b"upgrade", b"websocket")]
-        return reader, writer, head(target, kept)
+        return Way(connect, target, kept, "The sandbox cannot be reached")
 
     def _way(self, path: bytes, query: bytes) -> tuple[bytes, str, bytes, Headers]:
         """Return the prefix of the path, execd's socket, what to ask it for, and its headers."""
