@@ -49,12 +49,13 @@ def time_blocking(module: str, port: int) -> dict[str, float]:
     config = importlib.import_module(f"{module}.config").ConnectionConfigSync
     options = options_for(module, port)
 
-    def create() -> None:
-        root.SandboxSync.create("x", connection_config=config(**options)).close()
+    def create(image: str = "x") -> None:
+        root.SandboxSync.create(image, connection_config=config(**options)).close()
 
     sandbox = root.SandboxSync.create("x", connection_config=config(**options))
     return {
         "create, blocking": blocking(create, CREATES),
+        "create, ready after 50 ms, blocking": blocking(lambda: create("late"), 3),
         "get_metrics, blocking": blocking(sandbox.get_metrics, CALLS),
         "run, blocking": blocking(lambda: sandbox.commands.run("true"), CALLS),
     }
@@ -66,22 +67,24 @@ async def time_async(module: str, port: int) -> dict[str, float]:
     config = importlib.import_module(f"{module}.config").ConnectionConfig
     options = options_for(module, port)
 
-    async def create() -> None:
-        await (await root.Sandbox.create("x", connection_config=config(**options))).close()
+    async def create(image: str = "x") -> None:
+        await (await root.Sandbox.create(image, connection_config=config(**options))).close()
 
     async def fifty() -> None:
         await asyncio.gather(*(sandbox.commands.run("true") for _ in range(50)))
 
-    async def two_hundred() -> None:
-        await asyncio.gather(*(sandbox.commands.run("true") for _ in range(200)))
+    async def two_hundred(command: str = "true") -> None:
+        await asyncio.gather(*(sandbox.commands.run(command) for _ in range(200)))
 
     sandbox = await root.Sandbox.create("x", connection_config=config(**options))
     return {
         "create, async": await awaiting(create, CREATES),
+        "create, ready after 50 ms, async": await awaiting(lambda: create("late"), 3),
         "get_metrics, async": await awaiting(sandbox.get_metrics, CALLS),
         "run, async": await awaiting(lambda: sandbox.commands.run("true"), CALLS),
         "50 runs at once, async": await awaiting(fifty, 4),
         "200 runs at once, async": await awaiting(two_hundred, 2),
+        "200 runs of 100 ms at once, async": await awaiting(lambda: two_hundred("slow"), 2),
     }
 
 

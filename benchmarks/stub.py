@@ -1,7 +1,8 @@
 """A server that answers at once: the lifecycle API and execd, just enough to time a client.
 
 ``python stub.py`` prints its port and serves until its standard input is closed. It knows nothing
-and checks nothing, so that what is measured is the client.
+and checks nothing, so that what is measured is the client. Two things take their time: the command
+``slow`` lasts 100 ms, and a sandbox of the image ``late`` is ready 50 ms after it was made.
 """
 
 from __future__ import annotations
@@ -9,7 +10,10 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 
+SLOW = 0.1
+LATE = 0.05
 NOW = "2026-01-01T00:00:00Z"
 SANDBOX = {
     "id": "stub",
@@ -58,6 +62,7 @@ class Answers(asyncio.Protocol):
     """One connection: reads requests, answers each by its path."""
 
     port = 0
+    late_until = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -74,13 +79,22 @@ class Answers(asyncio.Protocol):
                     size = int(value)
             if len(self.held) < end + 4 + size:
                 return
+            body = self.held[end + 4 : end + 4 + size]
             self.held = self.held[end + 4 + size :]
             method, path, _ = head.split(b"\r\n", 1)[0].split(b" ", 2)
-            self.transport.write(self.answer(method, path))  # type: ignore[attr-defined]
+            write, answer = self.transport.write, self.answer(method, path, body)  # type: ignore[attr-defined]
+            if b'"slow"' in body:
+                asyncio.get_running_loop().call_later(SLOW, write, answer)
+            else:
+                write(answer)
 
-    def answer(self, method: bytes, path: bytes) -> bytes:
+    def answer(self, method: bytes, path: bytes, body: bytes) -> bytes:
         if path.startswith(b"/command"):
             return RUN
+        if path.startswith(b"/ping") and time.monotonic() < Answers.late_until:
+            return plain(503, {"code": "SERVICE_UNAVAILABLE", "message": "not yet"})
+        if method == b"POST" and b'"late"' in body:
+            Answers.late_until = time.monotonic() + LATE
         if path.startswith(b"/metrics"):
             return plain(200, METRICS)
         if b"/endpoints/" in path:
