@@ -9,7 +9,7 @@ LAB_ARGS ?=
 TEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: lab demo test check generate bench bench-bulk vendor setup-lab setup-dev clean help
+.PHONY: lab demo test check generate bench bench-bulk bench-engine vendor setup-lab setup-dev clean help
 
 lab: setup-lab ## open the quick start in JupyterLab; sets everything up the first time
 	$(BIN)/jupyter lab $(AS_ROOT) $(LAB_ARGS) notebooks/01_quickstart.ipynb
@@ -34,6 +34,9 @@ bench: setup-dev vendor ## measure against the vendor's SDK and the machine's ow
 
 bench-bulk: setup-dev vendor ## the same with a million events and with 1 GiB (takes minutes)
 	$(BIN)/python benchmarks/bulk.py
+
+bench-engine: setup-dev ## measure the embedded server: creates, commands, transfers, memory
+	$(BIN)/python benchmarks/engine.py
 
 vendor: ## set up the vendor's SDK in an environment of its own
 	@scripts/setup vendor
