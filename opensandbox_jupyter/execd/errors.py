@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from opensandbox_jupyter.exceptions import SandboxError, SandboxException
+from opensandbox_jupyter.hosting.methods import methods_of
 
 __all__ = ["HANDLERS", "Refusal", "bad_request", "error_response", "from_os_error"]
 
@@ -85,11 +86,13 @@ def _system(_: Request, exc: Exception) -> Response:
     return error_response(refusal.status, refusal.error.code, refusal.message or "")
 
 
-def _http(_: Request, exc: Exception) -> Response:
+def _http(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, HTTPException)
     code = _CODES.get(exc.status_code, "UNKNOWN")
     response = error_response(exc.status_code, code, exc.detail)
     response.headers.update(exc.headers or {})
+    if exc.status_code == 405:
+        response.headers["Allow"] = ", ".join(methods_of(request.app.routes, request.scope))
     return response
 
 

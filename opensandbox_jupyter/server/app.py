@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hmac
 import logging
-import secrets
 import sqlite3
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from opensandbox_jupyter.constants import API_KEY_HEADER, REQUEST_ID_HEADER
+from opensandbox_jupyter.hosting.methods import methods_of
 from opensandbox_jupyter.server.errors import Refusal
 from opensandbox_jupyter.server.lifecycle import json_response
 from opensandbox_jupyter.server.proxy import is_proxied
@@ -148,7 +149,7 @@ def _request_id(headers: _Headers) -> str:
     given = "".join(headers.all(REQUEST_ID_HEADER.lower().encode())[:1]).strip()
     if given and len(given) <= 128 and given.isascii() and given.isprintable():
         return given
-    return secrets.token_hex(16)
+    return str(uuid.uuid4())
 
 
 def _bounded(receive: Receive) -> Receive:
@@ -191,7 +192,10 @@ async def _answer_http_error(request: Request, error: Exception) -> Response:
     }
     message = words.get(error.status_code) or HTTPStatus(error.status_code).phrase
     code = "SANDBOX::API_NOT_SUPPORTED" if error.status_code in words else "SANDBOX::UNKNOWN_ERROR"
-    return _answer(Refusal(error.status_code, code, message), error.headers)
+    headers = error.headers
+    if error.status_code == 405:
+        headers = {"Allow": ", ".join(methods_of(request.app.routes, request.scope))}
+    return _answer(Refusal(error.status_code, code, message), headers)
 
 
 async def _answer_nobody(_: Request, error: Exception) -> Response:

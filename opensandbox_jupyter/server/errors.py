@@ -20,10 +20,10 @@ def not_found(sandbox_id: str) -> Refusal:
     return Refusal(404, "DOCKER::SANDBOX_NOT_FOUND", f"There is no sandbox {sandbox_id!r}.")
 
 
-def unsupported(what: str) -> Refusal:
+def unsupported(what: str, status: int = 501) -> Refusal:
     """Return the refusal for something that the embedded server does not do."""
     return Refusal(
-        501, "SANDBOX::API_NOT_SUPPORTED", f"The embedded server does not support {what}."
+        status, "SANDBOX::API_NOT_SUPPORTED", f"The embedded server does not support {what}."
     )
 
 

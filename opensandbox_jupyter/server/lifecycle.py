@@ -161,7 +161,7 @@ class _Calls:
             raise Refusal(
                 400, "DOCKER::INVALID_PORT", f"A port is a number from 1 to 65535, not {text!r}."
             )
-        if request.query_params.get("use_server_proxy", "").lower() == "true":
+        if _flag(request, "use_server_proxy"):
             return self._proxied(request, port)
         if "expires" in request.query_params:
             raise Refusal(
@@ -224,6 +224,13 @@ async def json_body(request: Request) -> bytes:
         return await asyncio.wait_for(request.body(), _BODY_SECONDS)
     except asyncio.TimeoutError as error:
         raise Refusal(408, "SANDBOX::INVALID_PARAMETER", "The request did not end.") from error
+
+
+def _flag(request: Request, name: str) -> bool:
+    text = request.query_params.get(name, "false").lower()
+    if text not in {"true", "false"}:
+        raise Refusal(400, "SANDBOX::INVALID_PARAMETER", f"`{name}` must be true or false.")
+    return text == "true"
 
 
 def _id(request: Request) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import re
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -42,6 +42,11 @@ class _Image(msgspec.Struct):
     auth: msgspec.Raw | None = None
 
 
+class _Platform(msgspec.Struct):
+    os: Literal["linux", "windows"]
+    arch: Literal["amd64", "arm64"]
+
+
 class CreateSandbox(msgspec.Struct, rename="camel"):
     """The body of a create. Unknown keys are ignored."""
 
@@ -53,7 +58,7 @@ class CreateSandbox(msgspec.Struct, rename="camel"):
     resource_limits: dict[str, str] | None = None
     env: dict[str, str | None] | None = None
     metadata: dict[str, str] | None = None
-    platform: dict[str, str] | None = None
+    platform: _Platform | None = None
     network_policy: dict[str, object] | None = None
     credential_proxy: dict[str, object] | None = None
     secure_access: bool = False
@@ -109,9 +114,9 @@ class CreateSandbox(msgspec.Struct, rename="camel"):
 
     def _refuse_unsupported(self) -> None:
         if self.lifecycle:
-            raise unsupported("lifecycle commands")
+            raise unsupported("lifecycle commands", 400)
         if self.secure_access:
-            raise unsupported("secure access: its endpoints are local and carry a token")
+            raise unsupported("secure access: its endpoints are local and carry a token", 400)
         if self.credential_proxy and self.credential_proxy.get("enabled"):
             raise unsupported("the credential proxy")
 
@@ -165,9 +170,9 @@ class CreateSandbox(msgspec.Struct, rename="camel"):
         if wanted is None:
             return None
         here = _ARCHITECTURES.get(platform.machine(), platform.machine())
-        if wanted.get("os", "linux") != "linux" or wanted.get("arch", here) != here:
+        if (wanted.os, wanted.arch) != ("linux", here):
             raise _invalid(f"This host only has the platform linux/{here}.")
-        return wanted
+        return {"os": wanted.os, "arch": wanted.arch}
 
 
 class ListQuery:

@@ -44,7 +44,7 @@ class _Calls:
 
     async def create(self, request: Request) -> Response:
         body = await json_body(request)
-        name = decode(body, _Create | None).name if body.strip() else None  # type: ignore[arg-type]
+        name = decode(body, _Create).name if body.strip() else None
         if name is not None and (not name.strip() or len(name) > _MOST_NAME):
             raise Refusal(
                 400, "SANDBOX::INVALID_PARAMETER", f"`name` has 1 to {_MOST_NAME} characters."

@@ -8,6 +8,7 @@ import os
 import socket
 import stat
 import time
+import uuid
 from collections.abc import Iterator
 from itertools import product
 
@@ -111,10 +112,19 @@ def test_request_ids(visitor: httpx.Client) -> None:
     assert visitor.get("/v1/sandboxes", headers={name: "mine 1"}).headers[name] == "mine 1"
     for path in ("/v1/sandboxes", "/nothing", "/v1/sandboxes/none"):
         made = visitor.get(path, headers={name: ""}).headers[name]
-        assert len(made) == 32
-        assert int(made, 16) >= 0
+        assert str(uuid.UUID(made)) == made
     del visitor.headers[KEY]
-    assert len(visitor.get("/v1/sandboxes").headers[name]) == 32
+    assert uuid.UUID(visitor.get("/v1/sandboxes").headers[name])
+
+
+def test_a_wrong_method_is_told_the_right_ones(visitor: httpx.Client) -> None:
+    for path, methods in (
+        ("/v1/sandboxes", {"GET", "HEAD", "POST"}),
+        ("/v1/sandboxes/x", {"DELETE", "GET", "HEAD"}),
+    ):
+        answer = visitor.options(path)
+        assert answer.status_code == 405
+        assert set(answer.headers["Allow"].split(", ")) == methods
 
 
 def test_errors_have_one_form(visitor: httpx.Client) -> None:
