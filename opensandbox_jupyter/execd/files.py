@@ -54,7 +54,7 @@ def _delete(request: Request) -> Response:
     for path in paths_of(request).values():
         try:
             if stat.S_ISDIR(os.lstat(path).st_mode):
-                raise Refusal(500, "RUNTIME_ERROR", f"{path} is a directory.")
+                raise Refusal(400, "INVALID_FILE", f"{path} is a directory.")
             os.unlink(path)
         except (FileNotFoundError, NotADirectoryError):
             continue
@@ -88,7 +88,7 @@ async def _move(request: Request) -> Response:
 def _move_one(src: str, dest: str) -> None:
     os.lstat(src)
     if os.path.lexists(dest):
-        raise Refusal(500, "RUNTIME_ERROR", f"{dest} exists already.")
+        raise Refusal(400, "INVALID_FILE", f"{dest} exists already.")
     os.makedirs(os.path.dirname(dest), exist_ok=True)
     try:
         os.rename(src, dest)

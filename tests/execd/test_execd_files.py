@@ -60,7 +60,7 @@ async def test_delete(client: httpx.AsyncClient, workspace: Path) -> None:
     assert os.path.exists("/etc/passwd")
     (workspace / "delete-dir").mkdir()
     answer = await client.delete("/files", params={"path": "delete-dir"})
-    assert answer.status_code == 500
+    assert answer.status_code == 400
     assert (workspace / "delete-dir").is_dir()
 
 
@@ -102,7 +102,7 @@ async def test_move(client: httpx.AsyncClient, workspace: Path) -> None:
     assert (answer.status_code, answer.json()["code"]) == (404, "FILE_NOT_FOUND")
     (workspace / "from").write_text("again")
     answer = await client.post("/files/mv", json=body)
-    assert answer.status_code == 500
+    assert answer.status_code == 400
     assert (workspace / "new/parent/to").read_text() == "moved"
     assert (workspace / "from").read_text() == "again"
 
