@@ -72,6 +72,12 @@ async def _ping(_: Request) -> Response:
     return Response()
 
 
+async def _openapi(_: Request) -> Response:
+    from opensandbox_jupyter.execd.openapi import answer  # only for those who ask
+
+    return answer()
+
+
 async def _no_code(_: Request) -> Response:
     message = "Code contexts are not there yet; a session of /session keeps a shell's state."
     return error_response(501, "NOT_SUPPORTED", message)
@@ -83,6 +89,7 @@ def make_app(
     """Return the ASGI application of the daemon."""
     routes = [
         Route("/ping", _ping),
+        Route("/openapi.json", _openapi),
         Route("/internal/init", claim.init, methods=["POST"]),
         Route("/command", commands.run, methods=["POST"]),
         Route("/command", commands.interrupt, methods=["DELETE"]),

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from opensandbox_jupyter.execd.downloads import download
 from opensandbox_jupyter.execd.entries import Describer, Ownership, apply
 from opensandbox_jupyter.execd.errors import Refusal, bad_request, from_os_error
-from opensandbox_jupyter.execd.requests import absolute, paths_of, read_json
+from opensandbox_jupyter.execd.requests import absolute, boolean, paths_of, read_json
 from opensandbox_jupyter.execd.search import search
 from opensandbox_jupyter.execd.targets import Target
 
@@ -112,9 +112,8 @@ async def _replace(request: Request) -> Response:
         }
 
     counts = await run_in_threadpool(replace)
-    if request.query_params.get("verbose", "").lower() not in ("true", "1"):
-        return Response()
-    return Response(msgspec.json.encode(counts), media_type="application/json")
+    told = counts if boolean(request, "verbose") else {}
+    return Response(msgspec.json.encode(told), media_type="application/json")
 
 
 def _replace_one(path: str, wanted: Replacement) -> int:

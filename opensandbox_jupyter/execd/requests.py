@@ -15,6 +15,7 @@ from opensandbox_jupyter.execd.settings import Settings
 __all__ = [
     "JSON_LIMIT",
     "absolute",
+    "boolean",
     "integer",
     "is_directory",
     "paths_of",
@@ -97,6 +98,18 @@ def is_directory(path: str) -> bool:
 def paths_of(request: Request) -> dict[str, str]:
     """Return the ``path`` parameters, each with what it stands for."""
     return {path: absolute(request, path) for path in request.query_params.getlist("path")}
+
+
+def boolean(request: Request, name: str) -> bool:
+    """Return a parameter that is true or false, ``False`` without it.
+
+    Raises:
+        Refusal: 400 for anything else.
+    """
+    text = request.query_params.get(name, "false").lower()
+    if text not in {"true", "1", "false", "0"}:
+        raise bad_request(f"{name} must be true or false.")
+    return text in {"true", "1"}
 
 
 def integer(request: Request, name: str, least: int) -> int | None:

@@ -29,7 +29,7 @@ __all__ = ["Gate", "Policy", "make_app"]
 _LOG = logging.getLogger(__name__)
 _MOST_BODY = 1 << 20
 _MOST_HEADERS = 100
-_OPEN_PATHS = frozenset({b"/health", b"/version"})
+_OPEN_PATHS = frozenset({b"/health", b"/openapi.json", b"/version"})
 _FOREIGN_SITES = frozenset({"cross-site", "same-site"})
 
 

@@ -18,6 +18,7 @@ from opensandbox_jupyter.runtime_file import CHALLENGE_HEADER, PROOF_HEADER
 from opensandbox_jupyter.server.clock import stamp
 from opensandbox_jupyter.server.errors import Refusal, unsupported
 from opensandbox_jupyter.server.labels import check_labels
+from opensandbox_jupyter.server.openapi import OPENAPI_ROUTE
 from opensandbox_jupyter.server.records import Record
 from opensandbox_jupyter.server.requests import CreateSandbox, ListQuery, decode, parse_renewal
 from opensandbox_jupyter.server.sandboxes import Sandboxes
@@ -58,6 +59,7 @@ def routes(
     return [
         Route("/health", health),
         Route("/version", _version),
+        OPENAPI_ROUTE,
         *sidecar_routes(sandboxes),
         Mount("/v1", routes=versioned),
         *api,

@@ -146,7 +146,7 @@ class CreateSandbox(msgspec.Struct, rename="camel"):
         if self.resource_limits is None:
             raise _invalid("A sandbox needs `resourceLimits`.")
         if self.resource_limits.get("gpu", "0") != "0":
-            raise unsupported("GPUs")
+            raise unsupported("GPUs", 400)
         return self.resource_limits
 
     def _environment(self) -> dict[str, str]:
