@@ -18,12 +18,12 @@ demo: setup-lab ## run the quick start here in the terminal, without a browser
 	@$(BIN)/python scripts/demo.py notebooks/01_quickstart.ipynb
 
 test: setup-dev vendor ## run all tests, the notebooks and a real browser included
-	$(BIN)/python -m pytest --nbval --nbval-sanitize-with notebooks/sanitize.cfg --ignore=tests/slow tests notebooks $(TEST_ARGS) </dev/null
+	$(BIN)/python -m pytest --nbval --nbval-sanitize-with notebooks/sanitize.cfg -m "not slow" tests notebooks $(TEST_ARGS) </dev/null
 
 SPECS ?= $(wildcard ../shared/wire/specs)
 
 test-slow: setup-dev vendor ## run the suites that take minutes: made-up requests, faults, hostile sandboxes
-	SPECS=$(abspath $(SPECS)) $(BIN)/python -m pytest tests/slow $(TEST_ARGS) </dev/null
+	SPECS=$(abspath $(SPECS)) $(BIN)/python -m pytest -m slow tests $(TEST_ARGS) </dev/null
 
 check: setup-dev ## lint, formatting, types, generated code
 	$(BIN)/ruff check .

@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 
 import psutil
 
@@ -87,6 +88,7 @@ class Process:
         )
         self.pid = self._popen.pid
         _own.add(self.pid)
+        _offer(self.pid)
         self._on_exit = on_exit
         self._loop = asyncio.get_running_loop()
         self.exited = asyncio.Event()
@@ -111,6 +113,12 @@ class Process:
         _own.discard(self.pid)
         self.exited.set()
         self._on_exit(self._popen.wait())
+
+
+def _offer(pid: int) -> None:
+    """When the memory is full, let the kernel end what a person started, and not the daemon."""
+    with suppress(OSError), open(f"/proc/{pid}/oom_score_adj", "wb", buffering=0) as file:
+        file.write(b"1000")
 
 
 def is_own(pid: int) -> bool:

@@ -19,6 +19,7 @@ from opensandbox_jupyter import SandboxSync
 from opensandbox_jupyter.constants import API_KEY_HEADER, DEFAULT_EXECD_PORT
 from opensandbox_jupyter.local import ensure_server
 
+pytestmark = pytest.mark.slow
 SECONDS = 25
 SPECS = os.environ.get("SPECS", "")
 
