@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from opensandbox_jupyter import __version__
+from opensandbox_jupyter import image_verbs as images
 from opensandbox_jupyter.exceptions import LocalServerException, SandboxException, printable
 
 __all__ = ["main"]
@@ -67,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         ("doctor", _doctor, "check what this host can do"),
     ):
         commands.add_parser(name, help=text).set_defaults(run=run)
+    images.add_verbs(commands)
     return parser
 
 

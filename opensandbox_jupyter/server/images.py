@@ -1,10 +1,14 @@
-"""The images that this host can serve from its own file system. There is no registry."""
+"""What a sandbox can be made from: this host's own file system, and images that were imported.
+
+There is no registry.
+"""
 
 from __future__ import annotations
 
 import re
 import shutil
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +26,7 @@ _PYTHON = re.compile(r"python(?::(?P<version>\d+(?:\.\d+)?|latest)(?:\.\d+)?(?:-
 
 @dataclass(frozen=True)
 class Image:
-    """A root file system to be: its name and the interpreter that ``python3`` shall be."""
+    """The host's own file system under a name, and the interpreter that ``python3`` shall be."""
 
     name: str
     interpreter: str
@@ -36,11 +40,11 @@ class Image:
         return self.interpreter.startswith(OWN_PYTHON)
 
 
-def find_image(uri: str) -> Image:
+def find_image(uri: str, imported: Iterable[str] = ()) -> Image:
     """Return the image that the host serves under the name ``uri``.
 
     Raises:
-        Refusal: 404, this host does not have it.
+        Refusal: 404, this host does not have it; the message lists what it has, and ``imported``.
     """
     name = uri.rsplit("@", 1)[0].removeprefix("docker.io/").removeprefix("library/")
     python = _PYTHON.fullmatch(name)
@@ -57,8 +61,13 @@ def find_image(uri: str) -> Image:
         404,
         "DOCKER::SANDBOX_IMAGE_NOT_FOUND",
         f"This host has no image {uri!r}. It serves {', '.join(_served())} from its own file"
-        " system. Importing other images comes in a later version.",
+        f" system{_and(imported)}. `opensandbox-jupyter image import FILE --name {uri}` adds one.",
     )
+
+
+def _and(imported: Iterable[str]) -> str:
+    names = ", ".join(imported)
+    return f", and has imported {names}" if names else ""
 
 
 def _served() -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import ipaddress
 import logging
 import os
@@ -28,8 +27,10 @@ from opensandbox_jupyter.runtime_file import Places, RuntimeFile, private_direct
 from opensandbox_jupyter.server import probe
 from opensandbox_jupyter.server.app import Policy, make_app
 from opensandbox_jupyter.server.diagnostics import diagnostics_routes
+from opensandbox_jupyter.server.image_store import ImageStore
 from opensandbox_jupyter.server.journal import keep_small
 from opensandbox_jupyter.server.lifecycle import routes
+from opensandbox_jupyter.server.locks import lock
 from opensandbox_jupyter.server.proxy import ServerProxy
 from opensandbox_jupyter.server.records import Records
 from opensandbox_jupyter.server.sandboxes import Sandboxes
@@ -81,7 +82,7 @@ def serve(options: Options) -> None:
     _raise_descriptor_limit()
     private_directory(options.places.run)
     private_directory(options.places.data)
-    with _lock(options.places.run / "server.lock"), _lock(options.places.data / "server.lock"):
+    with lock(options.places.run / "server.lock"), lock(options.places.data / "server.lock"):
         asyncio.run(_Serving(options).run())
 
 
@@ -106,7 +107,8 @@ class _Serving:
         workshop = Workshop(options.places.data, options.places.run, volumes)
         records = Records(options.places.data / "records.sqlite")
         self._snapshots = Snapshots(records, options.places.data)
-        self._sandboxes = Sandboxes(records, workshop, self._snapshots, options.spares)
+        images = ImageStore(options.places.data)
+        self._sandboxes = Sandboxes(records, workshop, self._snapshots, images, options.spares)
 
     async def run(self) -> None:
         policy, options = self._policy, self._options
@@ -199,28 +201,6 @@ def _bind(host: str, port: int) -> socket.socket:
         ) from error
     listener.setblocking(False)
     return listener
-
-
-@contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Hold ``path`` for this process alone."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        holder = os.read(descriptor, 32).decode("ascii", "replace").strip() or "unknown"
-        os.close(descriptor)
-        raise LocalServerException(
-            f"Another server (process {holder}) already uses {path.parent}.",
-            cause=error,
-            hint="`opensandbox-jupyter status` shows it, `opensandbox-jupyter stop` ends it.",
-        ) from error
-    try:
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, str(os.getpid()).encode())
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _raise_descriptor_limit() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +18,9 @@ __all__ = [
     "SYSTEM",
     "execd_command",
     "execd_environment",
+    "foreign_supplies",
     "own_library",
+    "own_python",
     "programs",
     "supplies",
 ]
@@ -38,6 +40,10 @@ _SETTINGS = (
     "/etc/pki/tls/certs", "/etc/pki/ca-trust/extracted", "/etc/ca-certificates",
     "/etc/fonts", "/etc/mime.types",
 )  # fmt: skip
+
+_HOST = "/opt/opensandbox/host"
+"""Where a sandbox with a system of its own sees what execd needs of the host's."""
+_LOADERS = ("/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1")
 
 _START = """\
 import resource, sys
@@ -71,16 +77,67 @@ def programs() -> Programs:
     )
 
 
-def execd_command(config: int, limits: Mapping[int, int]) -> tuple[str, ...]:
+@cache
+def foreign_supplies() -> tuple[Bind, ...]:
+    """Return what a sandbox with a system of its own sees of the host: all that execd needs.
+
+    Raises:
+        LookupError: the host's own Python cannot be lent to another system.
+    """
+    _loader()
+    binds = [
+        bind if bind.target in {OWN_PYTHON} or bind.target.startswith(f"{EXECD_LIBRARY}/")
+        else Bind(bind.source, f"{_HOST}{bind.target}")
+        for bind in supplies()
+        if bind.target not in _SETTINGS
+    ]  # fmt: skip
+    return tuple(binds)
+
+
+def own_python(*, is_foreign: bool) -> tuple[str, ...]:
+    """Return the command that runs the Python of this host inside a sandbox.
+
+    Args:
+        is_foreign: whether the sandbox has a system, and so a C library, of its own.
+
+    Raises:
+        LookupError: the host's own Python cannot be lent to another system.
+    """
+    python = f"{OWN_PYTHON}/bin/python{sys.version_info.major}.{sys.version_info.minor}"
+    if not is_foreign:
+        return (python,)
+    loader = _loader()
+    places = [*own_library().values(), *(f"{_HOST}{path}" for path in _library_directories())]
+    return (f"{_HOST}{loader}", "--library-path", ":".join(places), python)
+
+
+@cache
+def _loader() -> str:
+    """Return the real path of the program that loads the host's own programs."""
+    for path in _LOADERS:
+        if Path(path).exists():
+            return _real(path)
+    raise LookupError(
+        "Images with a system of their own need a host with the GNU C library, which this is not."
+    )
+
+
+def _library_directories() -> list[str]:
+    found = [os.path.dirname(_loader()), "/usr/lib", "/usr/lib64", "/lib", "/lib64"]
+    found += sorted(str(path) for path in Path("/usr/lib").glob("*-linux-gnu"))
+    return list(dict.fromkeys(_real(path) for path in found if Path(path).is_dir()))
+
+
+def execd_command(config: int, limits: Mapping[int, int], python: Sequence[str]) -> tuple[str, ...]:
     """Return the command that runs execd.
 
     Args:
         config: the descriptor from which execd reads its settings.
         limits: resource limits by kind, which execd sets for itself and all that it starts.
+        python: the command that runs Python, see :func:`own_python`.
     """
-    python = f"{OWN_PYTHON}/bin/python{sys.version_info.major}.{sys.version_info.minor}"
     start = _START.format(limits=dict(limits), library=EXECD_LIBRARY)
-    return (python, "-I", "-B", "-c", start, "--config-fd", str(config))
+    return (*python, "-I", "-B", "-c", start, "--config-fd", str(config))
 
 
 def execd_environment() -> dict[str, str]:

@@ -50,6 +50,13 @@ class Record(msgspec.Struct, omit_defaults=True):
     extensions: dict[str, str] = {}
     platform: dict[str, str] | None = None
     snapshot_id: str | None = None
+    template_id: str | None = None
+    base: str | None = None
+    """The host's image on whose system it lies: empty for none, ``None`` for ``image`` itself."""
+    image_env: dict[str, str] = {}
+    """Variables that the image brings; those of ``env`` come after them."""
+    cwd: str = ""
+    """Where the image wants its programs to run; empty for the usual place."""
     volumes: list[Volume] = []
     cpu: float | None = None
     memory: int | None = None
@@ -66,6 +73,11 @@ class Record(msgspec.Struct, omit_defaults=True):
     def note(self, at: float, reason: str, text: str) -> None:
         """Add an event; only the last ones are kept."""
         self.events = [*self.events, (at, reason, text[:_MOST_TEXT])][-_MOST_EVENTS:]
+
+    @property
+    def system(self) -> str:
+        """The host's image on whose system it lies; empty when it brings its own."""
+        return self.image if self.base is None else self.base
 
     @property
     def alive(self) -> bool:
@@ -86,6 +98,10 @@ class Snapshot(msgspec.Struct, omit_defaults=True):
     message: str = ""
     transition: float = 0.0
     size: int = 0
+    base: str | None = None
+    image_env: dict[str, str] = {}
+    cwd: str = ""
+    """These three are as the sandbox had them; see :class:`Record`."""
 
 
 class Shelf:

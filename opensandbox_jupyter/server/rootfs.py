@@ -12,7 +12,7 @@ from pathlib import Path
 from opensandbox_jupyter.server.identity import owner
 from opensandbox_jupyter.server.images import Image
 
-__all__ = ["ENV_FILE", "VENV", "build", "secure_mount_points"]
+__all__ = ["ENV_FILE", "VENV", "build", "furnish", "secure_mount_points"]
 
 VENV = "/opt/venv"
 """The environment that is first on ``PATH``; ``pip install`` goes there."""
@@ -62,14 +62,11 @@ def build(root: Path, image: Image, hostname: str, uid: int) -> None:
 
 
 def _write_etc(root: Path, hostname: str) -> None:
-    hosts = f"127.0.0.1 localhost\n::1 localhost ip6-localhost\n127.0.1.1 {hostname}\n"
     texts = {
+        **_names(hostname),
         "passwd": _USERS,
         "group": _GROUPS,
-        "hosts": hosts,
-        "hostname": f"{hostname}\n",
         "nsswitch.conf": _NAME_SERVICES,
-        "resolv.conf": "# This sandbox has no network of its own.\n",
         "shells": "/bin/sh\n/bin/bash\n",
     }
     for name, text in texts.items():
@@ -78,6 +75,27 @@ def _write_etc(root: Path, hostname: str) -> None:
     for name in _COPIED:
         with contextlib.suppress(OSError):
             shutil.copyfile(Path("/", name), root / name)
+
+
+def furnish(root: Path, hostname: str, uid: int) -> None:
+    """Put what the server decides into a copied file system, whatever links there are in it."""
+    directories = [f"/{name}" for name in _DIRECTORIES]
+    texts = {f"/etc/{name}": text for name, text in _names(hostname).items()}
+    places = [*((path, True) for path in directories), *((path, False) for path in texts)]
+    secure_mount_points(root, places, uid)
+    for name in ("tmp", "var/tmp"):
+        (root / name).chmod(0o1777)
+    for path, text in texts.items():
+        (root / path[1:]).write_text(text, encoding="utf-8")
+
+
+def _names(hostname: str) -> dict[str, str]:
+    hosts = f"127.0.0.1 localhost\n::1 localhost ip6-localhost\n127.0.1.1 {hostname}\n"
+    return {
+        "hosts": hosts,
+        "hostname": f"{hostname}\n",
+        "resolv.conf": "# This sandbox has no network of its own.\n",
+    }
 
 
 def _write_venv(root: Path, image: Image) -> None:

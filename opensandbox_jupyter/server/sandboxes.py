@@ -14,11 +14,12 @@ import msgspec
 
 from opensandbox_jupyter.egress.policy import NetworkPolicy
 from opensandbox_jupyter.hosting.relay import Relay
+from opensandbox_jupyter.server.beginnings import Beginning, Beginnings
 from opensandbox_jupyter.server.clock import steady, wall
 from opensandbox_jupyter.server.entries import Entry
 from opensandbox_jupyter.server.errors import Refusal, not_found
 from opensandbox_jupyter.server.identity import outer_uid, shared_uid
-from opensandbox_jupyter.server.images import Image, find_image
+from opensandbox_jupyter.server.image_store import ImageStore
 from opensandbox_jupyter.server.records import Record, Records, Snapshot
 from opensandbox_jupyter.server.requests import CreateSandbox
 from opensandbox_jupyter.server.snapshots import Snapshots
@@ -44,11 +45,17 @@ class Sandboxes:
     """Every sandbox that there is."""
 
     def __init__(
-        self, records: Records, workshop: Workshop, snapshots: Snapshots, spares: int = 0
+        self,
+        records: Records,
+        workshop: Workshop,
+        snapshots: Snapshots,
+        images: ImageStore,
+        spares: int = 0,
     ) -> None:
         self._records = records
         self._workshop = workshop
         self._snapshots = snapshots
+        self._beginnings = Beginnings(images, snapshots)
         self._entries: dict[str, Entry] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._starts = asyncio.Semaphore(_STARTS_AT_ONCE)
@@ -82,15 +89,14 @@ class Sandboxes:
         Raises:
             Refusal: it cannot be made; nothing is left of it.
         """
-        wanted = request.image_uri
-        begin = None if request.snapshot_id is None else self._snapshots.ready(request.snapshot_id)
-        image = find_image(wanted if begin is None else begin.image)
+        begin = self._beginnings.find(request.image_uri, request.snapshot_id)
         self._workshop.check()
         record = request.record(str(uuid.uuid4()), secrets.token_hex(32), wall(), 0)
-        if begin is not None:
-            record.image = begin.image
+        begin.stamp(record)
         record.egress_token = secrets.token_hex(32)
-        spare = await self._spares.take(image) if request.fits_a_spare else None
+        spare = None
+        if request.fits_a_spare and begin.is_bare and begin.system is not None:
+            spare = await self._spares.take(begin.system)
         try:
             if spare is not None:
                 claimed = msgspec.structs.replace(record)
@@ -101,7 +107,7 @@ class Sandboxes:
             record.outer_uid = outer_uid(self._uids() | self._spares.uids)
             if any(volume.claim for volume in record.volumes):
                 record.outer_uid = shared_uid()
-            return await self._settle(record, self._make(image, begin))
+            return await self._settle(record, self._make(begin))
         finally:
             self._spares.refill()
 
@@ -122,12 +128,12 @@ class Sandboxes:
         _LOG.info("created %s from %s", record.id, record.image)
         return record
 
-    def _make(self, image: Image, begin: Snapshot | None) -> _Maker:
+    def _make(self, begin: Beginning) -> _Maker:
         async def make(entry: Entry) -> None:
-            if begin is None:
-                await asyncio.to_thread(self._workshop.build, entry.record, image)
+            if begin.is_bare and begin.system is not None:
+                await asyncio.to_thread(self._workshop.build, entry.record, begin.system)
             else:
-                with self._snapshots.reading(begin) as files:
+                with self._beginnings.files(begin) as files:
                     await asyncio.to_thread(self._workshop.restore, entry.record, files)
             await self._start(entry)
 

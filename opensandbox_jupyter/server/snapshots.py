@@ -62,6 +62,9 @@ class Snapshots:
             image=source.image,
             created=wall(),
             name=name,
+            base=source.base,
+            image_env=source.image_env,
+            cwd=source.cwd,
         )
         self._known[snapshot.id] = snapshot
         self._say(snapshot, "Creating", "snapshot_accepted", "")

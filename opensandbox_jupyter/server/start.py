@@ -57,6 +57,8 @@ class Plan:
     tools: Tools
     uid: int
     socket_path: str
+    python: tuple[str, ...]
+    """The command inside that runs Python, for execd."""
     settings: dict[str, object]
     """What execd is told, without ``listen_fd``."""
     way_out: WayOut | None = None
@@ -140,7 +142,7 @@ class _Start:
         command, options = self._command(numbers)
         output, output_write = self._pipe()
         popen = subprocess.Popen(
-            [*command, *execd_command(config, self._limits())],
+            [*command, *execd_command(config, self._limits(), self._plan.python)],
             stdin=subprocess.DEVNULL,
             stdout=output_write,
             stderr=output_write,

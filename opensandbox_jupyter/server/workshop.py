@@ -71,16 +71,18 @@ class Workshop:
             raise unavailable(reason)
 
     def build(self, record: Record, image: Image) -> None:
-        """Make the files of a new sandbox. Blocks."""
+        """Make the files of a new sandbox on the host's own system. Blocks."""
         home = self._homes / record.id
         home.mkdir(mode=0o700)
         rootfs.build(home / "root", image, _hostname(record), record.outer_uid)
 
     def restore(self, record: Record, files: Path) -> None:
-        """Make the files of a new sandbox from those of a snapshot. Blocks."""
+        """Make the files of a new sandbox from those of a snapshot or of an image. Blocks."""
         home = self._homes / record.id
         home.mkdir(mode=0o700)
         copy_tree(files, home / "root", uid=record.outer_uid if is_host_root() else None)
+        if not record.system:
+            rootfs.furnish(home / "root", _hostname(record), record.outer_uid)
 
     def layer(self, record: Record) -> Path:
         """Return where the files of a sandbox are."""
@@ -110,6 +112,7 @@ class Workshop:
             tools=tools,
             uid=record.outer_uid,
             socket_path=self._socket_path(record),
+            python=provision.own_python(is_foreign=not record.system),
             settings={**_settings(record), "waits": waits},
             way_out=way_out,
             group=group,
@@ -146,7 +149,7 @@ class Workshop:
         jail = Jail(
             root=str(root),
             hostname=_hostname(record),
-            supplies=provision.supplies(),
+            supplies=provision.supplies() if record.system else provision.foreign_supplies(),
             library=provision.EXECD_LIBRARY,
             environment=provision.execd_environment(),
             existing_proc=frozenset(path for path in SPECIAL_PROC if Path(path).exists()),
@@ -161,7 +164,10 @@ class Workshop:
 
     def describe(self, record: Record) -> str:
         """Return what a person should know of a running sandbox, one or two sentences."""
-        text = f"The image {record.image} is served by this host's own file system."
+        where = "is served by" if record.system == record.image else "lies on"
+        text = f"The image {record.image} {where} this host's own file system."
+        if not record.system:
+            text = f"The image {record.image} brings its own file system."
         weak = self.weak_limits()
         return f"{text} {weak}" if weak else text
 
@@ -271,17 +277,15 @@ def _hostname(record: Record) -> str:
 
 
 def _settings(record: Record) -> dict[str, object]:
-    image = find_image(record.image)
-    library = provision.own_library() if image.is_own else {}
     environment = {
         "HOME": "/root",
-        "PATH": _PATH,
+        "PATH": _SYSTEM_PATH,
         "LANG": "C.UTF-8",
         "TERM": "xterm-256color",
         "TAR_OPTIONS": "--no-same-owner",
         "PYTHONUNBUFFERED": "1",
-        "VIRTUAL_ENV": rootfs.VENV,
-        **library,
+        **_python_environment(record),
+        **record.image_env,
         **record.env,
         "OPENSANDBOX_ID": record.id,
         "EXECD_ENVS": rootfs.ENV_FILE,
@@ -289,13 +293,21 @@ def _settings(record: Record) -> dict[str, object]:
     return {
         "sandbox_id": record.id,
         "token": record.token,
-        "cwd": "/workspace",
+        "cwd": record.cwd or "/workspace",
         "env": environment,
         "env_file": rootfs.ENV_FILE,
         "cpu_count": float(os.cpu_count() or 1) if record.cpu is None else record.cpu,
         "memory_bytes": record.memory,
         "entrypoint": record.entrypoint,
     }
+
+
+def _python_environment(record: Record) -> dict[str, str]:
+    """Return what leads to the private Python of a sandbox that lies on the host's system."""
+    if not record.system:
+        return {}
+    library = provision.own_library() if find_image(record.system).is_own else {}
+    return {"PATH": _PATH, "VIRTUAL_ENV": rootfs.VENV, **library}
 
 
 def _birth_certificates(pids: Collection[int]) -> list[tuple[int, float]]:
