@@ -22,7 +22,7 @@ FLOORS = {
     "transport": IO, "portal": IO, "local": IO,
     "sandbox": SDK, "manager": SDK, "commands": SDK, "files": SDK, "metrics": SDK,
     "connection": SDK, "sync": SDK,
-    "magics": FACES, "cli": FACES, "image_verbs": FACES, "jupyter_server": FACES,
+    "magics": FACES, "cli": FACES, "jupyter_server": FACES,
 }  # fmt: skip
 BESIDE = {"server": WIRE, "execd": WIRE, "egress": WIRE, "hosting": WIRE}
 MAY_KNOW = {("server", "egress")}

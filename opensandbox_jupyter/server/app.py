@@ -19,8 +19,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from opensandbox_jupyter.constants import API_KEY_HEADER, REQUEST_ID_HEADER
 from opensandbox_jupyter.hosting.methods import methods_of
+from opensandbox_jupyter.server.answers import json_response
 from opensandbox_jupyter.server.errors import Refusal
-from opensandbox_jupyter.server.lifecycle import json_response
 from opensandbox_jupyter.server.proxy import is_proxied
 from opensandbox_jupyter.server.sidecar import PREFIX
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 
+import msgspec
+
 from opensandbox_jupyter.constants import EXECD_TOKEN_HEADER, LOGS_CURSOR_HEADER
 
-__all__ = ["ask", "fetch_end"]
+__all__ = ["ask", "fetch_end", "succeeds"]
+
+_BLOCK = 65_536
 
 
 async def ask(socket_path: str, token: str, request: str, body: bytes = b"") -> int:
@@ -29,6 +33,29 @@ async def ask(socket_path: str, token: str, request: str, body: bytes = b"") -> 
     if found is None:
         raise ConnectionResetError("The sandbox hung up.")
     return int(found[1])
+
+
+async def succeeds(socket_path: str, token: str, command: str, seconds: float) -> bool:
+    """Run a shell command inside and return whether it ended with exit code 0 in time.
+
+    Raises:
+        OSError: nobody listens, or it hung up without an answer.
+    """
+    body = msgspec.json.encode({"command": command, "timeout": int(seconds * 1000)})
+    reader, writer = await asyncio.open_unix_connection(socket_path)
+    try:
+        # HTTP/1.0, so that the events come without the marks of chunks
+        head = (
+            f"POST /command HTTP/1.0\r\nHost: sandbox\r\n{EXECD_TOKEN_HEADER}: {token}\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        )
+        writer.write(head.encode() + body)
+        last = b""
+        while block := await reader.read(_BLOCK):
+            last = (last + block)[-_BLOCK:]
+    finally:
+        writer.close()
+    return b'{"type":"execution_complete"' in last
 
 
 async def fetch_end(socket_path: str, token: str, path: str, most: int) -> bytes:

@@ -7,7 +7,6 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
@@ -15,6 +14,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from opensandbox_jupyter import __version__
 from opensandbox_jupyter.constants import DEFAULT_EXECD_PORT, EXECD_TOKEN_HEADER
 from opensandbox_jupyter.runtime_file import CHALLENGE_HEADER, PROOF_HEADER
+from opensandbox_jupyter.server.answers import json_response, page_of
 from opensandbox_jupyter.server.clock import stamp
 from opensandbox_jupyter.server.errors import Refusal, unsupported
 from opensandbox_jupyter.server.labels import check_labels
@@ -29,12 +29,12 @@ from opensandbox_jupyter.server.sidecar import (
     change_policy,
     sidecar_routes,
 )
+from opensandbox_jupyter.server.templates import Templates
 
-__all__ = ["json_body", "json_response", "routes"]
+__all__ = ["json_body", "routes"]
 
 _BODY_SECONDS = 30.0
 _NOT_YET = {
-    "templates": ("/templates", "/templates/{rest:path}"),
     "pools": ("/pools", "/pools/{rest:path}"),
 }
 
@@ -42,13 +42,16 @@ _Handler = Callable[[Request], Awaitable[Response]]
 
 
 def routes(
-    sandboxes: Sandboxes, more: Sequence[BaseRoute], prove: Callable[[str], str]
+    sandboxes: Sandboxes,
+    templates: Templates,
+    more: Sequence[BaseRoute],
+    prove: Callable[[str], str],
 ) -> list[BaseRoute]:
     """Return every route, those of other rooms, ``more``, included.
 
     ``prove`` answers a challenge, see :mod:`runtime_file`.
     """
-    calls = _Calls(sandboxes)
+    calls = _Calls(sandboxes, templates)
 
     async def health(request: Request) -> Response:
         challenge = request.headers.get(CHALLENGE_HEADER, "")[:128]
@@ -89,24 +92,16 @@ def _api_routes(calls: _Calls) -> list[BaseRoute]:
     return found
 
 
-def json_response(
-    content: object, status: int = 200, headers: dict[str, str] | None = None
-) -> Response:
-    """Return ``content`` as a JSON answer."""
-    return Response(
-        msgspec.json.encode(content), status, headers=headers, media_type="application/json"
-    )
-
-
 class _Calls:
     """What each route does."""
 
-    def __init__(self, sandboxes: Sandboxes) -> None:
+    def __init__(self, sandboxes: Sandboxes, templates: Templates) -> None:
         self._sandboxes = sandboxes
+        self._templates = templates
 
     async def create(self, request: Request) -> Response:
         wanted = decode(await json_body(request), CreateSandbox)
-        record = await self._sandboxes.create(wanted)
+        record = await self._sandboxes.create(self._templates.expand(wanted))
         answer = _view(record)
         answer.pop("image", None)
         return json_response(answer, 202)
@@ -114,20 +109,7 @@ class _Calls:
     async def list(self, request: Request) -> Response:
         query = ListQuery(request.query_params.multi_items())
         found = [record for record in self._sandboxes.records() if query.matches(record)]
-        start = (query.page - 1) * query.page_size
-        pages = -(-len(found) // query.page_size)
-        return json_response(
-            {
-                "items": [_view(record) for record in found[start : start + query.page_size]],
-                "pagination": {
-                    "page": query.page,
-                    "pageSize": query.page_size,
-                    "totalItems": len(found),
-                    "totalPages": pages,
-                    "hasNextPage": query.page < pages,
-                },
-            }
-        )
+        return json_response(page_of(request, found, _view))
 
     async def get(self, request: Request) -> Response:
         return json_response(_view(self._sandboxes.get(_id(request))))
@@ -250,7 +232,8 @@ def _view(record: Record) -> dict[str, Any]:
     view: dict[str, Any] = {
         "id": record.id,
         "image": None if record.snapshot_id else {"uri": record.image},
-        "snapshotId": record.snapshot_id,
+        "snapshotId": None if record.template_id else record.snapshot_id,
+        "templateId": record.template_id,
         "status": {key: value for key, value in status.items() if value},
         "entrypoint": record.entrypoint,
         "createdAt": stamp(record.created),

@@ -36,6 +36,8 @@ from opensandbox_jupyter.server.records import Records
 from opensandbox_jupyter.server.sandboxes import Sandboxes
 from opensandbox_jupyter.server.snapshot_calls import snapshot_routes
 from opensandbox_jupyter.server.snapshots import Snapshots
+from opensandbox_jupyter.server.template_calls import template_routes
+from opensandbox_jupyter.server.templates import Templates
 from opensandbox_jupyter.server.volumes import Volumes
 from opensandbox_jupyter.server.workshop import Workshop
 
@@ -109,17 +111,24 @@ class _Serving:
         self._snapshots = Snapshots(records, options.places.data)
         images = ImageStore(options.places.data)
         self._sandboxes = Sandboxes(records, workshop, self._snapshots, images, options.spares)
+        self._templates = Templates(records, self._sandboxes, self._snapshots)
 
     async def run(self) -> None:
         policy, options = self._policy, self._options
-        proxy = ServerProxy(self._sandboxes)
+        proxy, templates = ServerProxy(self._sandboxes), self._templates
         more = [
             *diagnostics_routes(self._sandboxes),
             *snapshot_routes(self._sandboxes, self._snapshots),
+            *template_routes(templates),
             *proxy.routes(),
         ]
         app = make_app(
-            routes(self._sandboxes, more, lambda c: proof(policy.api_key, self._nonce, c)),
+            routes(
+                self._sandboxes,
+                templates,
+                more,
+                lambda challenge: proof(policy.api_key, self._nonce, challenge),
+            ),
             policy,
             self._touch,
         )
@@ -144,8 +153,10 @@ class _Serving:
             policy.port = self._sandboxes.server_port = listener.getsockname()[1]
             try:
                 await self._sandboxes.recover()
+                await templates.recover()
                 await self._announce(server, listener)
             finally:
+                await templates.close()
                 await self._sandboxes.close()
 
     async def _announce(self, server: uvicorn.Server, listener: socket.socket) -> None:

@@ -16,6 +16,7 @@ from opensandbox_jupyter.constants import API_KEY_HEADER
 from opensandbox_jupyter.egress.policy import Rule
 from opensandbox_jupyter.hosting.openapi import Operation, Parameter, document
 from opensandbox_jupyter.server.requests import CreateSandbox
+from opensandbox_jupyter.server.templates import CreateTemplate
 
 __all__ = ["OPENAPI_ROUTE", "OPERATIONS"]
 
@@ -90,6 +91,45 @@ class Snapshots(msgspec.Struct):
     """One page of snapshots."""
 
     items: list[Snapshot]
+    pagination: Pagination
+
+
+class TemplateStatus(msgspec.Struct, rename="camel"):
+    """How far a template is."""
+
+    phase: Literal["Pending", "Building", "Succeeded", "Failed"]
+    manifest_ref: str = ""
+    message: str = ""
+
+
+class TemplateReadiness(msgspec.Struct, rename="camel"):
+    """When a template is ready to be kept."""
+
+    probe: str = ""
+    warmup_seconds: int = 0
+
+
+class Template(msgspec.Struct, rename="camel"):
+    """A sandbox kept to begin others from."""
+
+    template_id: str
+    image: str
+    publish: str
+    format: str
+    status: TemplateStatus
+    created_at: str
+    updated_at: str
+    resource_limits: dict[str, str] = {}
+    entrypoint: list[str] = []
+    env: dict[str, str] = {}
+    metadata: dict[str, str] = {}
+    readiness: TemplateReadiness | msgspec.UnsetType = msgspec.UNSET
+
+
+class Templates(msgspec.Struct):
+    """One page of templates."""
+
+    items: list[Template]
     pagination: Pagination
 
 
@@ -183,6 +223,13 @@ OPERATIONS = (
     ),
     Operation("GET", "/snapshots/{id}", "Look at a snapshot.", answer=Snapshot),
     Operation("DELETE", "/snapshots/{id}", "Remove a snapshot.", status=204),
+    Operation("POST", "/templates", "Build a template.", CreateTemplate, Template, status=201),
+    Operation(
+        "GET", "/templates", "List templates.", answer=Templates,
+        query=[Parameter("metadata"), *_PAGES],
+    ),
+    Operation("GET", "/templates/{id}", "Look at a template.", answer=Template),
+    Operation("DELETE", "/templates/{id}", "Remove a template.", status=204),
     *(
         Operation("GET", f"{_SANDBOX}/diagnostics/{name}", summary, answer=_TEXT)
         for name, summary in {

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-__all__ = ["Record", "Records", "Shelf", "Snapshot", "Volume"]
+__all__ = ["Record", "Records", "Shelf", "Snapshot", "Template", "Volume"]
 
-_SCHEMA = 2
+_SCHEMA = 3
 _MOST_EVENTS = 100
 _MOST_TEXT = 1000
 
@@ -102,30 +102,65 @@ class Snapshot(msgspec.Struct, omit_defaults=True):
     image_env: dict[str, str] = {}
     cwd: str = ""
     """These three are as the sandbox had them; see :class:`Record`."""
+    template_id: str = ""
+    """The template whose it is; such a one is in no list."""
 
 
-class Shelf:
-    """The table of snapshots."""
+class Template(msgspec.Struct, omit_defaults=True):
+    """One template: what was asked for, and how far it is. Moments are seconds since 1970."""
 
-    def __init__(self, base: sqlite3.Connection) -> None:
+    id: str
+    image: str
+    publish: str
+    created: float
+    updated: float
+    format: str = "overlaybd"
+    phase: str = "Pending"
+    message: str = ""
+    sandbox_id: str = ""
+    """The sandbox that becomes the template, while it is built."""
+    snapshot_id: str = ""
+    """The snapshot that sandboxes begin from."""
+    limits: dict[str, str] | None = None
+    entrypoint: list[str] | None = None
+    env: dict[str, str] | None = None
+    metadata: dict[str, str] | None = None
+    probe: str | None = None
+    warmup: int | None = None
+
+
+class _Kept(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+_K = TypeVar("_K", bound=_Kept)
+
+
+class Shelf(Generic[_K]):
+    """A table of records of one kind, each under its id."""
+
+    def __init__(self, base: sqlite3.Connection, table: str, kind: type[_K]) -> None:
         self._base = base
+        self._table = table
+        self._kind = kind
 
-    def all(self) -> list[Snapshot]:
+    def all(self) -> list[_K]:
         """Return every record."""
-        rows = self._base.execute("SELECT record FROM snapshots")
-        return [msgspec.json.decode(row, type=Snapshot) for (row,) in rows]
+        rows = self._base.execute(f"SELECT record FROM {self._table}")  # noqa: S608
+        return [msgspec.json.decode(row, type=self._kind) for (row,) in rows]
 
-    def save(self, snapshot: Snapshot) -> None:
-        """Write ``snapshot``, new or changed."""
+    def save(self, record: _K) -> None:
+        """Write ``record``, new or changed."""
         self._base.execute(
-            "INSERT INTO snapshots (id, record) VALUES (?, ?)"
+            f"INSERT INTO {self._table} (id, record) VALUES (?, ?)"  # noqa: S608
             " ON CONFLICT (id) DO UPDATE SET record = excluded.record",
-            (snapshot.id, msgspec.json.encode(snapshot)),
+            (record.id, msgspec.json.encode(record)),
         )
 
-    def remove(self, snapshot_id: str) -> None:
-        """Forget a snapshot; one that is not there is no error."""
-        self._base.execute("DELETE FROM snapshots WHERE id = ?", (snapshot_id,))
+    def remove(self, record_id: str) -> None:
+        """Forget a record; one that is not there is no error."""
+        self._base.execute(f"DELETE FROM {self._table} WHERE id = ?", (record_id,))  # noqa: S608
 
 
 class Records:
@@ -138,7 +173,8 @@ class Records:
         self._base.execute("PRAGMA synchronous = NORMAL")
         self._base.execute("PRAGMA busy_timeout = 5000")
         self._upgrade()
-        self.snapshots = Shelf(self._base)
+        self.snapshots = Shelf(self._base, "snapshots", Snapshot)
+        self.templates = Shelf(self._base, "templates", Template)
 
     def _upgrade(self) -> None:
         (found,) = self._base.execute("PRAGMA user_version").fetchone()
@@ -150,6 +186,8 @@ class Records:
                 "CREATE TABLE IF NOT EXISTS sandboxes"
                 " (id TEXT PRIMARY KEY, created REAL NOT NULL, record BLOB NOT NULL);"
                 "CREATE TABLE IF NOT EXISTS snapshots"
+                " (id TEXT PRIMARY KEY, record BLOB NOT NULL);"
+                "CREATE TABLE IF NOT EXISTS templates"
                 " (id TEXT PRIMARY KEY, record BLOB NOT NULL);"
                 f"PRAGMA user_version = {_SCHEMA};"
                 "COMMIT;"

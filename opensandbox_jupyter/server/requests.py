@@ -70,11 +70,9 @@ class CreateSandbox(msgspec.Struct, rename="camel"):
     def image_uri(self) -> str:
         """The image's name, "" for a snapshot. Raises: Refusal when it is neither."""
         if self.snapshot_id is not None:
-            if self.image is not None or self.template_id is not None:
+            if self.image is not None:
                 raise _invalid("Give one of `image` and `snapshotId`.")
             return ""
-        if self.template_id is not None:
-            raise unsupported("templates")
         if self.image is None or not self.image.uri.strip():
             raise _invalid("A sandbox needs `image.uri`.")
         return self.image.uri.strip()
@@ -106,6 +104,7 @@ class CreateSandbox(msgspec.Struct, rename="camel"):
             extensions=self.extensions or {},
             platform=self._platform(),
             snapshot_id=self.snapshot_id,
+            template_id=self.template_id,
             volumes=read_volumes(self.volumes or ()),
             cpu=parse_cpu(limits["cpu"]) if "cpu" in limits else None,
             memory=parse_memory(limits["memory"]) if "memory" in limits else None,
@@ -176,7 +175,7 @@ class CreateSandbox(msgspec.Struct, rename="camel"):
 
 
 class ListQuery:
-    """The query of a list: a filter and a page."""
+    """The filter of a list."""
 
     def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
         known: dict[str, list[str]] = {}
@@ -184,7 +183,6 @@ class ListQuery:
             known.setdefault(key, []).append(value)
         self.states = {state.casefold() for state in known.get("state", ())}
         self.labels = parse_filter(known.get("metadata", [""])[-1])
-        self.page, self.page_size = parse_page({key: values[-1] for key, values in known.items()})
 
     def matches(self, record: Record) -> bool:
         """Whether a sandbox belongs to the list."""

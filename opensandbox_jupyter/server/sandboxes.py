@@ -83,6 +83,11 @@ class Sandboxes:
         """Return one sandbox. Raises: Refusal 404."""
         return self._entry(sandbox_id).record
 
+    def check(self, request: CreateSandbox) -> None:
+        """Refuse what can be refused without making anything. Raises: Refusal."""
+        self._beginnings.find(request.image_uri, request.snapshot_id)
+        request.record("", "", 0.0, 0)
+
     async def create(self, request: CreateSandbox) -> Record:
         """Make a sandbox and return it running.
 
@@ -187,7 +192,7 @@ class Sandboxes:
             message = self._workshop.describe(entry.record)
             self._say(entry, "Running", "SANDBOX_RUNNING", message)
 
-    def snapshot(self, sandbox_id: str, name: str | None) -> Snapshot:
+    def snapshot(self, sandbox_id: str, name: str | None, template_id: str = "") -> Snapshot:
         """Begin to keep the files of a running sandbox, which stands still meanwhile."""
         entry = self._entry(sandbox_id)
         if entry.record.state != "Running":
@@ -196,7 +201,7 @@ class Sandboxes:
                 "SNAPSHOT::INVALID_SOURCE_STATE",
                 f"Only a running sandbox is taken a snapshot of; this one is {entry.record.state}.",
             )
-        snapshot = self._snapshots.accept(entry.record, name)
+        snapshot = self._snapshots.accept(entry.record, name, template_id)
         self._spawn(self._keep(entry, snapshot))
         return snapshot
 

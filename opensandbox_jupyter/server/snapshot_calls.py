@@ -9,11 +9,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from opensandbox_jupyter.server.answers import json_response, page_of
 from opensandbox_jupyter.server.clock import stamp
 from opensandbox_jupyter.server.errors import Refusal
 from opensandbox_jupyter.server.lifecycle import json_body
 from opensandbox_jupyter.server.records import Snapshot
-from opensandbox_jupyter.server.requests import decode, parse_page
+from opensandbox_jupyter.server.requests import decode
 from opensandbox_jupyter.server.sandboxes import Sandboxes
 from opensandbox_jupyter.server.snapshots import Snapshots
 
@@ -50,12 +51,11 @@ class _Calls:
                 400, "SANDBOX::INVALID_PARAMETER", f"`name` has 1 to {_MOST_NAME} characters."
             )
         snapshot = self._sandboxes.snapshot(request.path_params["id"], name)
-        return _json(_view(snapshot), 202, Location=f"/v1/snapshots/{snapshot.id}")
+        return json_response(_view(snapshot), 202, {"Location": f"/v1/snapshots/{snapshot.id}"})
 
     async def list(self, request: Request) -> Response:
         query = request.query_params
         states = {state.casefold() for state in query.getlist("state")}
-        page, size = parse_page(query)
         found = [
             one
             for one in self._snapshots.all()
@@ -63,25 +63,17 @@ class _Calls:
             and query.get("name", one.name) == one.name
             and (not states or one.state.casefold() in states)
         ]
-        pages = -(-len(found) // size)
-        return _json(
-            {
-                "items": [_view(one) for one in found[(page - 1) * size : page * size]],
-                "pagination": {
-                    "page": page,
-                    "pageSize": size,
-                    "totalItems": len(found),
-                    "totalPages": pages,
-                    "hasNextPage": page < pages,
-                },
-            }
-        )
+        return json_response(page_of(request, found, _view))
 
     async def get(self, request: Request) -> Response:
-        return _json(_view(self._snapshots.get(request.path_params["id"])))
+        return json_response(_view(self._snapshots.get(request.path_params["id"])))
 
     async def delete(self, request: Request) -> Response:
-        await self._snapshots.delete(request.path_params["id"])
+        snapshot = self._snapshots.get(request.path_params["id"])
+        if snapshot.template_id:
+            message = f"The snapshot belongs to the template {snapshot.template_id}."
+            raise Refusal(409, "SNAPSHOT::INVALID_STATE", message)
+        await self._snapshots.delete(snapshot.id)
         return Response(status_code=204)
 
 
@@ -101,8 +93,3 @@ def _view(snapshot: Snapshot) -> dict[str, Any]:
         "createdAt": stamp(snapshot.created),
     }
     return {key: value for key, value in view.items() if value}
-
-
-def _json(content: object, status: int = 200, **headers: str) -> Response:
-    body = msgspec.json.encode(content)
-    return Response(body, status, headers=headers, media_type="application/json")

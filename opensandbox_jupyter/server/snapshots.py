@@ -37,8 +37,13 @@ class Snapshots:
         """To be held while one is taken: few at once, and none stands still in a queue."""
 
     def all(self) -> list[Snapshot]:
-        """Return every snapshot, newest first."""
-        return sorted(self._known.values(), key=lambda one: (-one.created, one.id))
+        """Return every snapshot that is not a template's, newest first."""
+        found = [one for one in self._known.values() if not one.template_id]
+        return sorted(found, key=lambda one: (-one.created, one.id))
+
+    def of_templates(self) -> list[Snapshot]:
+        """Return those that templates have."""
+        return [one for one in self._known.values() if one.template_id]
 
     def get(self, snapshot_id: str) -> Snapshot:
         """Return one snapshot. Raises: Refusal 404."""
@@ -54,8 +59,8 @@ class Snapshots:
             raise Refusal(409, "SNAPSHOT::NOT_READY", f"The snapshot is {found.state}.")
         return found
 
-    def accept(self, source: Record, name: str | None) -> Snapshot:
-        """Return the record of a snapshot that is about to be taken."""
+    def accept(self, source: Record, name: str | None, template_id: str = "") -> Snapshot:
+        """Return the record of a snapshot that is about to be taken, for a template or not."""
         snapshot = Snapshot(
             id=str(uuid.uuid4()),
             sandbox_id=source.id,
@@ -65,6 +70,7 @@ class Snapshots:
             base=source.base,
             image_env=source.image_env,
             cwd=source.cwd,
+            template_id=template_id,
         )
         self._known[snapshot.id] = snapshot
         self._say(snapshot, "Creating", "snapshot_accepted", "")

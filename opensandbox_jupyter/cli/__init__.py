@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from opensandbox_jupyter import __version__
-from opensandbox_jupyter import image_verbs as images
+from opensandbox_jupyter.cli import images
 from opensandbox_jupyter.exceptions import LocalServerException, SandboxException, printable
 
 __all__ = ["main"]
@@ -156,7 +156,3 @@ def _say_error(error: SandboxException) -> None:
     print(f"error: {kind}: {printable(error.message or kind)}", file=sys.stderr)
     if error.hint:
         print(f"hint: {printable(error.hint)}", file=sys.stderr)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
