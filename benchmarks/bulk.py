@@ -23,17 +23,38 @@ from run import HERE, OURS, VENDOR
 
 GIB = 1 << 30
 ROUNDS = 2
-FIGURES = ("1,000,000 events", "read_bytes, 1 GiB", "write_file, 1 GiB")
+FIGURES = (
+    "1,000,000 events",
+    "read_bytes, 1 GiB",
+    "read_bytes_stream, 1 GiB",
+    "write_file, 1 GiB",
+)
 
 
 def work_of(figure: str, sandbox: Any) -> Callable[[], Any]:
     """Return what is timed. Bytes to write are made before, and are not counted as growth."""
     if figure.startswith("1,000,000"):
         return lambda: sandbox.commands.run("much")
+    if figure.startswith("read_bytes_stream"):
+        return lambda: drain(sandbox.files.read_bytes_stream("/much"))
     if figure.startswith("read_bytes"):
         return lambda: sandbox.files.read_bytes("/much")
     data = b"x" * GIB
     return lambda: sandbox.files.write_file("/much", data)
+
+
+def drain(pieces: Any) -> Any:
+    """Read a stream and keep nothing; the vendor's async one is awaited first."""
+
+    async def read() -> None:
+        async for _ in pieces if hasattr(pieces, "__aiter__") else await pieces:
+            pass
+
+    if not hasattr(pieces, "__next__"):
+        return read()
+    for _ in pieces:
+        pass
+    return None
 
 
 def peak() -> float:

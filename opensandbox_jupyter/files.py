@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from io import BytesIO, IOBase
+from io import IOBase
 from typing import TYPE_CHECKING
 
 from opensandbox_jupyter.connection import Connection
@@ -80,11 +80,7 @@ class Files:
     ) -> bytes:
         """Return a file, or a byte range or some lines of it, as bytes."""
         call = self._download(path, range_header, offset, limit)
-        content = BytesIO()  # gives its bytes away without a copy
-        async with self._connection.transport.stream(call) as chunks:
-            async for chunk in chunks:
-                content.write(chunk)
-        return content.getvalue()
+        return await self._connection.transport.read(call)
 
     async def read_bytes_stream(
         self,

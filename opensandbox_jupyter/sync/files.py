@@ -6,7 +6,7 @@ Generated from ``files.py`` by ``scripts/make_sync.py``: change that file, ``mak
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from io import BytesIO, IOBase
+from io import IOBase
 from typing import TYPE_CHECKING
 
 from opensandbox_jupyter.exceptions import InvalidArgumentException
@@ -83,11 +83,7 @@ class FilesSync:
     ) -> bytes:
         """Return a file, or a byte range or some lines of it, as bytes."""
         call = self._download(path, range_header, offset, limit)
-        content = BytesIO()  # gives its bytes away without a copy
-        with self._connection.transport.stream(call) as chunks:
-            for chunk in chunks:
-                content.write(chunk)
-        return content.getvalue()
+        return self._connection.transport.read(call)
 
     def read_bytes_stream(
         self,

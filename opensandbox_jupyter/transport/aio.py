@@ -6,6 +6,7 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from opensandbox_jupyter.exceptions import SandboxException
@@ -37,6 +38,7 @@ class _Answer(Protocol):
     @property
     def headers(self) -> Mapping[str, str]: ...
     def chunks(self) -> AsyncIterator[bytes]: ...
+    async def whole(self, timeout: float) -> bytes | None: ...
     async def finish(self, bound: float) -> None: ...
     async def close(self) -> None: ...
 
@@ -52,6 +54,7 @@ class AsyncTransport:
 
     def __init__(self, config: ConnectionConfig, *, embedded: bool = False) -> None:
         self._client = _client(config, embedded=embedded)
+        self._timeout = config.get_request_timeout().total_seconds()
 
     async def run(self, operation: Operation[T], check: Check | None = None) -> T:
         """Run ``operation`` to its end and return its result.
@@ -79,19 +82,24 @@ class AsyncTransport:
         Raises:
             SandboxApiException: when the answer is not a success.
         """
-        _log(call)
-        try:
-            answer = await self._client.stream(call)
-            try:
-                if answer.status not in (200, 206):
-                    body = await _head(answer)
-                    raise api_error(call, Reply(answer.status, answer.headers, body))
-                yield answer.chunks()
-                await answer.finish(TAIL_BOUND)
-            finally:
-                await answer.close()
-        except Failure as failure:
-            raise translated(call, failure) from failure.reason
+        async with self._answer(call) as answer:
+            yield answer.chunks()
+            await answer.finish(TAIL_BOUND)
+
+    async def read(self, call: Call) -> bytes:
+        """Send ``call`` and return the body of its answer, however long, in one copy.
+
+        Raises:
+            SandboxApiException: when the answer is not a success.
+        """
+        async with self._answer(call) as answer:
+            body = await answer.whole(self._timeout)
+            if body is not None:
+                return body
+            content = BytesIO()  # gives its bytes away without a copy
+            async for chunk in answer.chunks():
+                content.write(chunk)
+            return content.getvalue()
 
     async def insist(self, operation: Operation[Any]) -> None:
         """Run a clean-up, even while being cancelled; bounded in time, and silent when it fails."""
@@ -115,6 +123,22 @@ class AsyncTransport:
     async def close(self) -> None:
         """Close the connections; a transport given by the user is left open."""
         await self._client.close()
+
+    @asynccontextmanager
+    async def _answer(self, call: Call) -> AsyncIterator[_Answer]:
+        """Send ``call`` and give its answer, which is a success."""
+        _log(call)
+        try:
+            answer = await self._client.stream(call)
+            try:
+                if answer.status not in (200, 206):
+                    body = await _head(answer)
+                    raise api_error(call, Reply(answer.status, answer.headers, body))
+                yield answer
+            finally:
+                await answer.close()
+        except Failure as failure:
+            raise translated(call, failure) from failure.reason
 
     async def _perform(self, effect: Effect, check: Check | None) -> object:
         if isinstance(effect, Call):

@@ -2,17 +2,65 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from opensandbox_jupyter.transport.failures import Broken
 
-__all__ = ["Answer"]
+__all__ = ["Answer", "Body"]
 
 MAX_HEAD = 64 * 1024
 """The longest head of an answer that is read, in bytes."""
 
 MAX_BODY = 1024 * 1024 * 1024
 """The longest body that is kept whole in memory, in bytes; streams are not bounded."""
+
+
+_STEP = 4 * 1024 * 1024
+
+
+class Body:
+    """A body of ``length`` bytes, received where it will stay.
+
+    It grows as bytes come, so that a length which was only claimed costs nothing.
+    """
+
+    def __init__(self, length: int, begun: bytes) -> None:
+        self._file = BytesIO()  # gives its bytes away without a copy
+        self._file.write(begun)
+        self._length = length
+        self._end = self._at = len(begun)
+        self._view: memoryview | None = None
+
+    @property
+    def full(self) -> bool:
+        """Whether all of it has come."""
+        return self._at >= self._length
+
+    def room(self) -> memoryview:
+        """Return where the next bytes go."""
+        if self._view is None or self._at == self._end:
+            self._let_go()
+            self._end = min(self._length, self._at + _STEP)
+            self._file.seek(self._end - 1)
+            self._file.write(b"\0")
+            self._view = self._file.getbuffer()
+        return self._view[self._at : self._end]
+
+    def took(self, count: int) -> None:
+        """Note that so many bytes were put there."""
+        self._at += count
+
+    def value(self) -> bytes:
+        """Return it."""
+        self._let_go()
+        return self._file.getvalue()
+
+    def _let_go(self) -> None:
+        if self._view is not None:
+            self._view.release()
+            self._view = None
 
 
 class Answer:
@@ -39,6 +87,8 @@ class Answer:
         self._size = 0
         self._keep_alive = self._to_the_end = False
         self._end: int | None = None
+        self._length: int | None = None
+        self._left = 0
         self._parser: HttpResponseParser | None = HttpResponseParser(self)
 
     def feed(self, data: bytes | memoryview) -> None:
@@ -48,6 +98,9 @@ class Answer:
             Broken: when they are not HTTP, or too many.
         """
         self.silent = False
+        if self._left:
+            self._keep(data)
+            return
         if self._parser is None:
             self.reusable = False
             return
@@ -67,6 +120,8 @@ class Answer:
             raise self._broken(ValueError(f"the head of an answer is longer than {MAX_HEAD} bytes"))
         if not self._streamed and self._size > MAX_BODY:
             raise self._broken(ValueError(f"an answer is longer than {MAX_BODY} bytes"))
+        if self._length is not None:
+            self._leave_parser(self._length)
 
     def end(self) -> None:
         """Note that the server hung up.
@@ -87,6 +142,35 @@ class Answer:
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
         return data
+
+    def past_parser(self) -> Body | None:
+        """Return where the rest of the body may go unread; ``None`` when it must be parsed.
+
+        Only for an answer of which nothing was taken yet; call :meth:`complete` at the end.
+        """
+        return Body(self._length or 0, self.take()) if self._left else None
+
+    def complete(self) -> None:
+        """Note that all of the body came."""
+        self._left = 0
+        self.done, self.reusable = True, self._keep_alive
+
+    def _leave_parser(self, length: int) -> None:
+        """Count the rest of a body, which is faster than to parse it."""
+        if not self._streamed and length > MAX_BODY:
+            raise self._broken(ValueError(f"an answer is longer than {MAX_BODY} bytes"))
+        self._left = length - sum(map(len, self.pieces))
+        self._parser = None
+
+    def _keep(self, data: bytes | memoryview) -> None:
+        left = self._left
+        if len(data) > left:
+            self._keep_alive = False
+            data = data[:left]
+        self.pieces.append(bytes(data))
+        self._left = left - len(data)
+        if not self._left:
+            self.complete()
 
     def _broken(self, cause: Exception) -> Broken:
         self._parser = None
@@ -121,7 +205,10 @@ class Answer:
         ):
             raise ValueError("the answer is compressed")
         self.headed = True
-        self._to_the_end = not coding and "content-length" not in self.headers
+        if not coding:
+            length = self.headers.get("content-length")
+            self._to_the_end = length is None
+            self._length = None if length is None else int(length)
         self._keep_alive = self._parser.should_keep_alive()
 
     def on_message_complete(self) -> None:

@@ -6,6 +6,7 @@ import inspect
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from opensandbox_jupyter.exceptions import InvalidArgumentException, SandboxException
@@ -35,6 +36,7 @@ class _Answer(Protocol):
     @property
     def headers(self) -> Mapping[str, str]: ...
     def chunks(self) -> Iterator[bytes]: ...
+    def whole(self, timeout: float) -> bytes | None: ...
     def finish(self, bound: float) -> None: ...
     def close(self) -> None: ...
 
@@ -50,6 +52,7 @@ class BlockingTransport:
 
     def __init__(self, config: ConnectionConfigSync, *, embedded: bool = False) -> None:
         self._client = _client(config, embedded=embedded)
+        self._timeout = config.get_request_timeout().total_seconds()
 
     def run(self, operation: Operation[T], check: Check | None = None) -> T:
         """Run ``operation`` to its end and return its result.
@@ -77,19 +80,24 @@ class BlockingTransport:
         Raises:
             SandboxApiException: when the answer is not a success.
         """
-        _log(call)
-        try:
-            answer = self._client.stream(call)
-            try:
-                if answer.status not in (200, 206):
-                    body = _head(answer)
-                    raise api_error(call, Reply(answer.status, answer.headers, body))
-                yield answer.chunks()
-                answer.finish(TAIL_BOUND)
-            finally:
-                answer.close()
-        except Failure as failure:
-            raise translated(call, failure) from failure.reason
+        with self._answer(call) as answer:
+            yield answer.chunks()
+            answer.finish(TAIL_BOUND)
+
+    def read(self, call: Call) -> bytes:
+        """Send ``call`` and return the body of its answer, however long, in one copy.
+
+        Raises:
+            SandboxApiException: when the answer is not a success.
+        """
+        with self._answer(call) as answer:
+            body = answer.whole(self._timeout)
+            if body is not None:
+                return body
+            content = BytesIO()  # gives its bytes away without a copy
+            for chunk in answer.chunks():
+                content.write(chunk)
+            return content.getvalue()
 
     def insist(self, operation: Operation[Any]) -> None:
         """Run a clean-up; silent when it fails."""
@@ -119,6 +127,22 @@ class BlockingTransport:
     def close(self) -> None:
         """Close the connections; a transport given by the user is left open."""
         self._client.close()
+
+    @contextmanager
+    def _answer(self, call: Call) -> Iterator[_Answer]:
+        """Send ``call`` and give its answer, which is a success."""
+        _log(call)
+        try:
+            answer = self._client.stream(call)
+            try:
+                if answer.status not in (200, 206):
+                    body = _head(answer)
+                    raise api_error(call, Reply(answer.status, answer.headers, body))
+                yield answer
+            finally:
+                answer.close()
+        except Failure as failure:
+            raise translated(call, failure) from failure.reason
 
     def _perform(self, effect: Effect, check: Check | None) -> object:
         if isinstance(effect, Call):

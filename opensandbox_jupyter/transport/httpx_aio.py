@@ -38,6 +38,9 @@ class Stream:
             async for chunk in self._chunks:
                 yield chunk
 
+    async def whole(self, timeout: float) -> None:
+        """Refuse to: httpx gives pieces only."""
+
     async def finish(self, bound: float) -> None:
         """Read the answer's end if it is about to come, so that the connection can go on."""
         with suppress(httpx.HTTPError, httpx.StreamError, asyncio.TimeoutError):

@@ -38,6 +38,9 @@ class Stream:
         with failures():
             yield from self._chunks
 
+    def whole(self, timeout: float) -> None:
+        """Refuse to: httpx gives pieces only."""
+
     def finish(self, bound: float) -> None:
         """Read the answer's end if it is about to come, so that the connection can go on.
 

@@ -6,10 +6,10 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from opensandbox_jupyter.transport.answer import Answer
+from opensandbox_jupyter.transport.answer import Answer, Body
 from opensandbox_jupyter.transport.failures import (
     BadAddress,
     Broken,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Client"]
 
-_READ = 64 * 1024
+_READ = 256 * 1024
 _SMALL = 64 * 1024
 
 
@@ -81,16 +81,22 @@ class _Link:
 
     def read(self) -> None:
         """Read a little more of the answer."""
-        try:
+        with _reading():
             data = self._sock.recv(_READ)
-        except TimeoutError as cause:
-            raise TooSlow(cause) from cause
-        except OSError as cause:
-            raise Broken(cause) from cause
         if data:
             self.answer.feed(data)
         else:
             self.answer.end()
+
+    def receive(self, body: Body, timeout: float) -> None:
+        """Read the rest of an answer to where it will stay."""
+        self._wait(timeout)
+        while not body.full:
+            with _reading(), body.room() as room:
+                body.took(count := self._sock.recv_into(room))
+            if not count:
+                self.answer.end()
+        self.answer.complete()
 
     def finish(self, bound: float) -> None:
         """Read the rest of the answer if it comes within ``bound`` seconds."""
@@ -130,6 +136,16 @@ class _Link:
                 self._sock.settimeout(timeout)
 
 
+@contextmanager
+def _reading() -> Iterator[None]:
+    try:
+        yield
+    except TimeoutError as cause:
+        raise TooSlow(cause) from cause
+    except OSError as cause:
+        raise Broken(cause) from cause
+
+
 class Stream:
     """An answer that is read while it comes."""
 
@@ -148,6 +164,14 @@ class Stream:
                 return
             else:
                 link.read()
+
+    def whole(self, timeout: float) -> bytes | None:
+        """Return the body if its length is known; nothing of it was read before."""
+        body = self._link.answer.past_parser()
+        if body is None:
+            return None
+        self._link.receive(body, timeout)
+        return body.value()
 
     def finish(self, bound: float) -> None:
         """Read the answer's end if it is about to come, so that the connection can go on."""

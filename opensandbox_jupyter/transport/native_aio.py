@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
-from opensandbox_jupyter.transport.answer import Answer
+from opensandbox_jupyter.transport.answer import Answer, Body
 from opensandbox_jupyter.transport.failures import (
     BadAddress,
     Broken,
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Client"]
 
-_READ = 64 * 1024
-_HELD = 256 * 1024
+_READ = 256 * 1024
+_HELD = 1024 * 1024
 _BREATHE = 16
 _GOODBYE = 1.0
 
@@ -42,6 +42,7 @@ class _Link(asyncio.BufferedProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._failure: Failure | None = None
         self._streamed = self._stuck = self._paused = False
+        self._body: Body | None = None
         self.gone: asyncio.Future[None] = loop.create_future()
         self.idle_since = 0.0
         self.used = False
@@ -59,11 +60,19 @@ class _Link(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return where to read to."""
-        return self._buffer
+        return self._buffer if self._body is None else self._body.room()
 
     def buffer_updated(self, nbytes: int) -> None:
         """Read what has come."""
-        answer = self.answer
+        answer, body = self.answer, self._body
+        if body is not None:
+            self._moved = self._loop.time()
+            body.took(nbytes)
+            if body.full:
+                self._body = None
+                answer.complete()
+                self._wake()
+            return
         try:
             answer.feed(self._buffer[:nbytes])
         except Failure as failure:
@@ -134,10 +143,20 @@ class _Link(asyncio.BufferedProtocol):
                 return b""
             await self._news()
         data = answer.take()
-        if self._paused:
-            self._paused = False
-            self._transport.resume_reading()
+        self._go_on()
         return data
+
+    async def receive(self, body: Body, timeout: float) -> None:
+        """Read the rest of an answer to where it will stay."""
+        self._bound(timeout)
+        self._body = body
+        self._go_on()
+        try:
+            while not self.answer.done:
+                await self._news()
+        finally:
+            self._body = None
+        self._bound(None)
 
     async def finish(self) -> None:
         """Read the rest of the answer."""
@@ -186,6 +205,11 @@ class _Link(asyncio.BufferedProtocol):
             self._paused = True
             self._transport.pause_reading()
 
+    def _go_on(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+
     def _bound(self, timeout: float | None) -> None:
         """Bound how long the connection may stand still; one timer serves many requests."""
         self._timeout = timeout
@@ -225,6 +249,14 @@ class Stream:
         if not data:
             raise StopAsyncIteration
         return data
+
+    async def whole(self, timeout: float) -> bytes | None:
+        """Return the body if its length is known; nothing of it was read before."""
+        body = self._link.answer.past_parser()
+        if body is None:
+            return None
+        await self._link.receive(body, timeout)
+        return body.value()
 
     async def finish(self, bound: float) -> None:
         """Read the answer's end if it is about to come, so that the connection can go on."""
