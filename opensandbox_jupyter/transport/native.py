@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Client"]
 
-_READ = 256 * 1024
+_READ = 64 * 1024
 _SMALL = 64 * 1024
 
 

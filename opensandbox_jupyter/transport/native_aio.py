@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Client"]
 
-_READ = 256 * 1024
+_READ = 64 * 1024
 _HELD = 1024 * 1024
 _BREATHE = 16
 _GOODBYE = 1.0
