@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -16,7 +15,8 @@ from opensandbox_jupyter.transport.failures import (
     TooSlow,
     Unreachable,
 )
-from opensandbox_jupyter.wire.base import Call, Part
+from opensandbox_jupyter.transport.request import Upload
+from opensandbox_jupyter.wire.base import Call
 
 if TYPE_CHECKING:
     from opensandbox_jupyter.config import ConnectionConfig, ConnectionConfigSync
@@ -42,8 +42,11 @@ def client_options(
     return options
 
 
-def request_arguments(call: Call) -> dict[str, Any]:
-    """Return the arguments of ``client.build_request`` for ``call``."""
+def request_arguments(call: Call, body: Callable[[Upload], Any]) -> dict[str, Any]:
+    """Return the arguments of ``client.build_request`` for ``call``.
+
+    An upload is made by us, as ``body`` carries it, so that it goes out in pieces as it is made.
+    """
     headers = {**call.origin.headers, **call.headers}
     arguments: dict[str, Any] = {
         "method": call.method,
@@ -56,14 +59,20 @@ def request_arguments(call: Call) -> dict[str, Any]:
         headers["Content-Type"] = "application/json"
         arguments["content"] = call.json
     elif call.parts is not None:
-        arguments["files"] = _files(list(call.parts))
+        upload = Upload(list(call.parts))
+        headers["Content-Type"] = upload.content_type
+        if upload.length is not None:
+            headers["Content-Length"] = str(upload.length)
+        arguments["content"] = body(upload)
     return arguments
 
 
-def without_read_timeout(client: httpx.Client | httpx.AsyncClient) -> httpx.Timeout:
-    """Return the client's timeouts for a stream: connecting is bounded, silence is not."""
+def stream_timeout(client: httpx.Client | httpx.AsyncClient, call: Call) -> httpx.Timeout:
+    """Return the timeouts of a stream: silence is bounded only if the call says so."""
     known = client.timeout
-    return httpx.Timeout(connect=known.connect, write=known.write, pool=known.pool, read=None)
+    return httpx.Timeout(
+        connect=known.connect, write=known.write, pool=known.pool, read=call.patience
+    )
 
 
 @contextmanager
@@ -85,12 +94,3 @@ def _failure(cause: httpx.HTTPError) -> Failure:
     if isinstance(cause, httpx.UnsupportedProtocol):
         return BadAddress(cause)
     return Broken(cause)
-
-
-def _files(parts: Sequence[Part]) -> list[tuple[str, tuple[str, Any, str]]]:
-    """Return parts as httpx takes them; bytes as a file, so that they go out in pieces."""
-    return [(p.name, (p.filename, _file(p.content), p.content_type)) for p in parts]
-
-
-def _file(content: Any) -> Any:
-    return BytesIO(content) if isinstance(content, bytes) else content

@@ -109,10 +109,10 @@ class AsyncTransport:
         if not task.done():
             task.cancel()
 
-    async def tell(self, handler: Callable[[Any], Any] | None, news: object) -> None:
+    async def tell(self, handler: Callable[..., Any] | None, *news: object) -> None:
         """Call a user's handler, plain or async."""
         if handler is not None:
-            answer = handler(news)
+            answer = handler(*news)
             if inspect.isawaitable(answer):
                 await answer
 

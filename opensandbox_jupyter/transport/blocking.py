@@ -104,7 +104,7 @@ class BlockingTransport:
         with suppress(SandboxException):
             self.run(operation)
 
-    def tell(self, handler: Callable[[Any], Any] | None, news: object) -> None:
+    def tell(self, handler: Callable[..., Any] | None, *news: object) -> None:
         """Call a user's handler.
 
         Raises:
@@ -112,7 +112,7 @@ class BlockingTransport:
         """
         if handler is None:
             return
-        answer = handler(news)
+        answer = handler(*news)
         if inspect.iscoroutine(answer):
             answer.close()
             raise InvalidArgumentException(

@@ -13,8 +13,9 @@ from opensandbox_jupyter.transport._httpx import (
     client_options,
     failures,
     request_arguments,
-    without_read_timeout,
+    stream_timeout,
 )
+from opensandbox_jupyter.transport.request import Upload
 from opensandbox_jupyter.wire.base import Call, Reply
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Client:
     async def fetch(self, call: Call) -> Reply:
         """Send ``call`` and return its whole answer."""
         with failures():
-            request = self._client.build_request(**request_arguments(call))
+            request = self._client.build_request(**request_arguments(call, _body))
             response = await self._client.send(request)
             return Reply(response.status_code, response.headers, response.content)
 
@@ -69,7 +70,7 @@ class Client:
         """Send ``call`` and return its answer as soon as its head has come."""
         with failures():
             request = self._client.build_request(
-                **request_arguments(call), timeout=without_read_timeout(self._client)
+                **request_arguments(call, _body), timeout=stream_timeout(self._client, call)
             )
             return Stream(await self._client.send(request, stream=True))
 
@@ -77,3 +78,12 @@ class Client:
         """Close the connections; a transport given by the user is left open."""
         if self._owns_client:
             await self._client.aclose()
+
+
+async def _body(upload: Upload) -> AsyncIterator[bytes]:
+    for piece in upload.pieces():
+        if isinstance(piece, bytes | memoryview):
+            yield bytes(piece)
+        else:
+            async for chunk in piece:
+                yield chunk

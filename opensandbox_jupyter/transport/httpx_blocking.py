@@ -14,8 +14,9 @@ from opensandbox_jupyter.transport._httpx import (
     client_options,
     failures,
     request_arguments,
-    without_read_timeout,
+    stream_timeout,
 )
+from opensandbox_jupyter.transport.request import Upload
 from opensandbox_jupyter.wire.base import Call, Reply
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Client:
     def fetch(self, call: Call) -> Reply:
         """Send ``call`` and return its whole answer."""
         with failures():
-            request = self._client.build_request(**request_arguments(call))
+            request = self._client.build_request(**request_arguments(call, _body))
             response = self._client.send(request)
             return Reply(response.status_code, response.headers, response.content)
 
@@ -79,7 +80,7 @@ class Client:
         """Send ``call`` and return its answer as soon as its head has come."""
         with failures():
             request = self._client.build_request(
-                **request_arguments(call), timeout=without_read_timeout(self._client)
+                **request_arguments(call, _body), timeout=stream_timeout(self._client, call)
             )
             return Stream(self._client.send(request, stream=True))
 
@@ -87,3 +88,10 @@ class Client:
         """Close the connections; a transport given by the user is left open."""
         if self._owns_client:
             self._client.close()
+
+
+def _body(upload: Upload) -> Iterator[bytes]:
+    for piece in upload.pieces():
+        if not isinstance(piece, bytes | memoryview):
+            raise TypeError("the blocking client takes plain iterables, not async ones")
+        yield bytes(piece)

@@ -66,8 +66,9 @@ class _Link:
         """Send a request and read the head of its answer, or all of it if it is not streamed."""
         self.answer = answer = Answer(streamed=streamed)
         small = len(request.head) <= _SMALL
+        patience = request.patience if streamed else timeout
         self.sent, self.whole = not small, False
-        self._wait(None if streamed and small else timeout)
+        self._wait(patience if small else timeout)
         try:
             self._push(request.head)
             self.sent = True
@@ -75,7 +76,7 @@ class _Link:
         except _Refused:
             if not self._has_spoken():
                 raise
-        self._wait(None if streamed else timeout)
+        self._wait(patience)
         while not (answer.headed if streamed else answer.done):
             self.read()
 
@@ -112,7 +113,10 @@ class _Link:
         for piece in upload.pieces():
             if self._plain and not is_quiet(self._poll):
                 return False
-            self._push(piece)
+            if not isinstance(piece, bytes | memoryview):
+                raise TypeError("the blocking client takes plain iterables, not async ones")
+            self._push(upload.framed(piece))
+        self._push(upload.tail)
         return True
 
     def _push(self, data: bytes | memoryview) -> None:

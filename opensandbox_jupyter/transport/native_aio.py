@@ -131,9 +131,11 @@ class _Link(asyncio.BufferedProtocol):
         self.sent = not self._transport.is_closing()
         self._transport.write(request.head)
         self.whole = request.upload is None or await self._upload(request.upload)
-        self._bound(None if streamed else timeout)
+        self._bound(request.patience if streamed else timeout)
         while not (answer.headed if streamed else answer.done):
             await self._news()
+        if streamed:
+            self._bound(None)
 
     async def read(self) -> bytes:
         """Return what has come of the body, or an empty one at its end."""
@@ -168,16 +170,28 @@ class _Link(asyncio.BufferedProtocol):
         for count, piece in enumerate(upload.pieces()):
             if count % _BREATHE == _BREATHE - 1:
                 await asyncio.sleep(0)
-            while self._stuck and self.answer.silent:
-                await self._news()
-            if not self.answer.silent:
-                return False
-            if self._failure is not None:
-                raise self._failure
-            self._transport.write(piece)
+            if isinstance(piece, bytes | memoryview):
+                if not await self._say(upload.framed(piece)):
+                    return False
+                continue
+            async for chunk in piece:
+                if not await self._say(upload.framed(chunk)):
+                    return False
+        await self._say(upload.tail)
         while self._stuck and self.answer.silent:
             await self._news()
         return not self._stuck
+
+    async def _say(self, piece: bytes | memoryview) -> bool:
+        """Send a piece of an upload, if the server still listens."""
+        while self._stuck and self.answer.silent:
+            await self._news()
+        if not self.answer.silent:
+            return False
+        if self._failure is not None:
+            raise self._failure
+        self._transport.write(piece)
+        return True
 
     async def _news(self) -> None:
         """Wait until something has happened."""

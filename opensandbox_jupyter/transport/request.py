@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import UnsupportedOperation
 from typing import Any
@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from opensandbox_jupyter.exceptions import InvalidArgumentException
 from opensandbox_jupyter.transport.failures import BadAddress, Broken
-from opensandbox_jupyter.wire.base import Call, Origin, Part
+from opensandbox_jupyter.wire.base import Call, Feed, Origin, Part
 
 __all__ = ["Door", "Request", "RequestWriter", "Upload"]
 
@@ -21,6 +21,8 @@ PIECE = 1024 * 1024
 """How much of an upload is handed to a socket at once, in bytes."""
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
+
+Piece = bytes | memoryview
 
 _ROUTES_KEPT = 256
 _PORTS = {"http": 80, "https": 443}
@@ -71,26 +73,28 @@ class Upload:
         )
         self.replayable = all(isinstance(p.content, bytes) for p in parts)
 
-    def pieces(self) -> Iterator[bytes | memoryview]:
-        """Give the body piece by piece, framed in chunks if its length is not known.
+    def pieces(self) -> Iterator[Piece | AsyncIterable[bytes]]:
+        """Give the body piece by piece, or where to get the next pieces by waiting for them.
 
         Raises:
-            Broken: when a file holds less than it did when the request began.
+            Broken: when a part holds less, or more, than it said when the request began.
         """
-        for piece in self._plain():
-            if self.length is not None:
-                yield piece
-            elif piece:
-                yield b"".join((b"%x\r\n" % len(piece), piece, b"\r\n"))
-        if self.length is None:
-            yield b"0\r\n\r\n"
-
-    def _plain(self) -> Iterator[bytes | memoryview]:
         for head, part, length in self._pieces:
             yield head
             yield from _content(part.content, length)
             yield b"\r\n"
         yield self._end
+
+    def framed(self, piece: Piece) -> Piece:
+        """Return a piece as it is sent: in a chunk of its own if the length is not known."""
+        if self.length is not None or not piece:
+            return piece
+        return b"".join((b"%x\r\n" % len(piece), piece, b"\r\n"))
+
+    @property
+    def tail(self) -> bytes:
+        """What is sent after the last piece."""
+        return b"0\r\n\r\n" if self.length is None else b""
 
 
 @dataclass(slots=True)
@@ -101,6 +105,7 @@ class Request:
     head: bytes
     idempotent: bool
     upload: Upload | None = field(default=None)
+    patience: float | None = None
 
     def may_repeat(self, *, sent: bool) -> bool:
         """Return whether to send it again after a connection that was closed while idle."""
@@ -141,7 +146,7 @@ class RequestWriter:
             _merged(route, extra),
             body,
         )
-        return Request(route.door, head, call.method in IDEMPOTENT, upload)
+        return Request(route.door, head, call.method in IDEMPOTENT, upload, call.patience)
 
     def _route(self, origin: Origin) -> _Route:
         known = self._routes.get(id(origin))
@@ -235,6 +240,8 @@ def _quoted(text: str) -> str:
 
 def _length(content: Any) -> int | None:
     """Return how long a part is, wound back to its beginning; ``None`` when it cannot be told."""
+    if isinstance(content, Feed):
+        return content.size
     if isinstance(content, bytes):
         return len(content)
     try:
@@ -245,7 +252,14 @@ def _length(content: Any) -> int | None:
     return int(end)
 
 
-def _content(content: Any, length: int | None) -> Iterator[bytes | memoryview]:
+def _content(content: Any, length: int | None) -> Iterator[Piece | AsyncIterable[bytes]]:
+    if isinstance(content, Feed):
+        chunks = content.chunks
+        if isinstance(chunks, AsyncIterable):
+            yield chunks if length is None else _counted(chunks, length)
+        else:
+            yield from chunks if length is None else _exactly(chunks, length)
+        return
     if isinstance(content, bytes):
         view = memoryview(content)
         for start in range(0, len(view), PIECE):
@@ -258,7 +272,34 @@ def _content(content: Any, length: int | None) -> Iterator[bytes | memoryview]:
         piece = content.read(PIECE if left is None else min(PIECE, left))
         if not piece:
             if left:
-                raise Broken(EOFError("a file became shorter while it was sent"))
+                raise Broken(_short())
             return
         left = None if left is None else left - len(piece)
         yield piece.encode() if isinstance(piece, str) else piece
+
+
+def _exactly(chunks: Iterable[bytes], length: int) -> Iterator[bytes]:
+    """Give ``chunks``, which must be so many bytes: the head of the request said so."""
+    left = length
+    for chunk in chunks:
+        left -= len(chunk)
+        if left < 0:
+            break
+        yield chunk
+    if left:
+        raise Broken(_short())
+
+
+async def _counted(chunks: AsyncIterable[bytes], length: int) -> AsyncIterator[bytes]:
+    left = length
+    async for chunk in chunks:
+        left -= len(chunk)
+        if left < 0:
+            break
+        yield chunk
+    if left:
+        raise Broken(_short())
+
+
+def _short() -> Exception:
+    return EOFError("what was sent changed its length meanwhile")

@@ -7,12 +7,12 @@ An operation is a generator. It yields a :class:`Call` and is sent the :class:`R
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import IOBase
 from typing import Any, TypeVar
 
-__all__ = ["Call", "Effect", "Operation", "Origin", "Part", "Probe", "Reply", "Sleep"]
+__all__ = ["Call", "Effect", "Feed", "Operation", "Origin", "Part", "Probe", "Reply", "Sleep"]
 
 T = TypeVar("T")
 
@@ -30,12 +30,20 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class Feed:
+    """Content that is made while it is sent, once. ``size`` in bytes, ``None`` when not known."""
+
+    chunks: Iterable[bytes] | AsyncIterable[bytes]
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """One part of a multipart upload."""
 
     name: str
     filename: str
-    content: bytes | IOBase
+    content: bytes | IOBase | Feed
     content_type: str
 
 
@@ -51,6 +59,8 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict)
     json: bytes | None = None
     parts: Iterable[Part] | None = None
+    patience: float | None = None
+    """Seconds until a streamed answer must begin; ``None`` waits."""
 
 
 @dataclass(frozen=True, slots=True)

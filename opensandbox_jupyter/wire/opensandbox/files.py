@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from io import IOBase, TextIOBase
 from typing import Any
 
@@ -17,12 +18,15 @@ from opensandbox_jupyter.models.filesystem import (
     SetPermissionEntry,
     WriteEntry,
 )
-from opensandbox_jupyter.wire.base import Call, Operation, Origin, Part, Reply
+from opensandbox_jupyter.wire.base import Call, Feed, Operation, Origin, Part, Reply
 from opensandbox_jupyter.wire.errors import decode_json, expect, invalid_answer
 from opensandbox_jupyter.wire.opensandbox._read import OK, build, to_json
 from opensandbox_jupyter.wire.protocol.files import FileCalls, Query
 
 __all__ = ["Files"]
+
+
+_LAST_ID = 2**32 - 2
 
 
 class Files(FileCalls):
@@ -36,11 +40,20 @@ class Files(FileCalls):
         where = [("path", path), *query]
         return Call("read_file", sandbox, "GET", "/files/download", where, headers)
 
-    def upload(self, sandbox: Origin, entries: Sequence[WriteEntry]) -> Operation[None]:
+    def upload(
+        self, sandbox: Origin, entries: Sequence[WriteEntry], feeds: Sequence[Feed] | None = None
+    ) -> Operation[None]:
         """POST /files/upload; a part of metadata before each part of content."""
-        parts = list(_parts(entries))
+        parts = list(_parts(entries, feeds or [None] * len(entries)))
         call = Call("write_files", sandbox, "POST", "/files/upload", parts=parts)
         expect(call, (yield call))
+
+    def with_identity(self, sandbox: Origin, uid: int, gid: int) -> Origin:
+        """The same paths below /v1/filesystem/{uid}/{gid}."""
+        for name, number in (("uid", uid), ("gid", gid)):
+            if type(number) is not int or not 0 <= number <= _LAST_ID:
+                raise InvalidArgumentException(f"{name} must be a number from 0 to {_LAST_ID}.")
+        return replace(sandbox, base_url=f"{sandbox.base_url}/v1/filesystem/{uid}/{gid}")
 
     def make_directories(self, sandbox: Origin, entries: Sequence[WriteEntry]) -> Operation[None]:
         """POST /directories."""
@@ -105,8 +118,8 @@ class Files(FileCalls):
         return {path: build(call, EntryInfo, info) for path, info in _mapping(call, data).items()}
 
 
-def _parts(entries: Sequence[WriteEntry]) -> Iterator[Part]:
-    for entry in entries:
+def _parts(entries: Sequence[WriteEntry], feeds: Sequence[Feed | None]) -> Iterator[Part]:
+    for entry, feed in zip(entries, feeds, strict=True):
         metadata = {
             "path": entry.path,
             "owner": entry.owner,
@@ -120,7 +133,7 @@ def _parts(entries: Sequence[WriteEntry]) -> Iterator[Part]:
             else "application/octet-stream"
         )
         name = entry.path.rstrip("/").rsplit("/", 1)[-1] or "file"
-        yield Part("file", name, _content(entry), kind)
+        yield Part("file", name, feed or _content(entry), kind)
 
 
 def _content(entry: WriteEntry) -> bytes | IOBase:

@@ -14,7 +14,7 @@ from opensandbox_jupyter.models.filesystem import (
     SetPermissionEntry,
     WriteEntry,
 )
-from opensandbox_jupyter.wire.base import Call, Operation, Origin
+from opensandbox_jupyter.wire.base import Call, Feed, Operation, Origin
 from opensandbox_jupyter.wire.protocol._refusal import Refusal
 
 __all__ = ["FileCalls"]
@@ -31,9 +31,15 @@ class FileCalls(Refusal):
         """Read a file; the answer streams its bytes."""
         self._lacks("reading files")
 
-    def upload(self, sandbox: Origin, entries: Sequence[WriteEntry]) -> Operation[None]:
-        """Write files."""
+    def upload(
+        self, sandbox: Origin, entries: Sequence[WriteEntry], feeds: Sequence[Feed] | None = None
+    ) -> Operation[None]:
+        """Write files: the data of ``entries``, or what ``feeds`` give, one for each entry."""
         self._lacks("writing files")
+
+    def with_identity(self, sandbox: Origin, uid: int, gid: int) -> Origin:
+        """Return where files are read and written as a user and group of the sandbox."""
+        self._lacks("files of another user")
 
     def make_directories(self, sandbox: Origin, entries: Sequence[WriteEntry]) -> Operation[None]:
         """Make directories with their parents."""
