@@ -14,7 +14,12 @@
     ├── UnsupportedOperationException       the protocol in use has no such operation
     ├── LocalServerException                the embedded server could not be started or used
     │   └── IsolationUnavailableException   … because this host cannot isolate a sandbox
-    └── CommandFailed                       a checked command ended with a non-zero exit code
+    ├── CommandFailed                       a checked command ended with a non-zero exit code
+    ├── TransferException                   a copy is not what it was copied from
+    └── PtyException                        a terminal refused or ended; its code says why
+        ├── PtyAlreadyConnected             … another client looks at it
+        ├── PtyTakenOver                    … another client has taken it over
+        └── PtySessionGone                  … it was deleted, or never was
 
     KeyboardInterrupt
     └── CommandInterrupted                  a person interrupted a running command
@@ -33,6 +38,10 @@ __all__ = [
     "InvalidArgumentException",
     "IsolationUnavailableException",
     "LocalServerException",
+    "PtyAlreadyConnected",
+    "PtyException",
+    "PtySessionGone",
+    "PtyTakenOver",
     "SandboxApiException",
     "SandboxConnectionException",
     "SandboxError",
@@ -42,6 +51,7 @@ __all__ = [
     "SandboxReadyTimeoutException",
     "SandboxTimeoutException",
     "SandboxUnhealthyException",
+    "TransferException",
     "UnsupportedOperationException",
 ]
 
@@ -67,6 +77,11 @@ class SandboxError:
     LOCAL_SERVER = "LOCAL_SERVER"
     ISOLATION_UNAVAILABLE = "ISOLATION_UNAVAILABLE"
     COMMAND_FAILED = "COMMAND_FAILED"
+    TRANSFER_FAILED = "TRANSFER_FAILED"
+    RUNTIME_ERROR = "RUNTIME_ERROR"
+    ALREADY_CONNECTED = "ALREADY_CONNECTED"
+    TAKEN_OVER = "TAKEN_OVER"
+    SESSION_GONE = "SESSION_GONE"
 
     __slots__ = ("code", "message")
 
@@ -264,6 +279,36 @@ class CommandFailed(SandboxException):
         self.exit_code = exit_code
         self.run_id = run_id
         self.tail = tail
+
+
+class TransferException(SandboxException):
+    """A file could not be copied as it is: it changed meanwhile, was damaged, or is too much."""
+
+    default_code = SandboxError.TRANSFER_FAILED
+
+
+class PtyException(SandboxException):
+    """A terminal refused something, or ended. ``error.code`` is the daemon's own word for it."""
+
+    default_code = SandboxError.RUNTIME_ERROR
+
+
+class PtyAlreadyConnected(PtyException):
+    """Another client looks at the terminal; ``takeover=True`` takes its place."""
+
+    default_code = SandboxError.ALREADY_CONNECTED
+
+
+class PtyTakenOver(PtyException):
+    """Another client has taken the terminal over; it goes on there."""
+
+    default_code = SandboxError.TAKEN_OVER
+
+
+class PtySessionGone(PtyException):
+    """There is no such terminal, or it was deleted."""
+
+    default_code = SandboxError.SESSION_GONE
 
 
 class CommandInterrupted(KeyboardInterrupt):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
+from datetime import timedelta
 from io import IOBase
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opensandbox_jupyter.connection import Connection
 from opensandbox_jupyter.exceptions import InvalidArgumentException
-from opensandbox_jupyter.wire.base import Call, Origin
+from opensandbox_jupyter.wire.base import Call, Feed, Origin
 
 if TYPE_CHECKING:
     from opensandbox_jupyter.models.filesystem import (
+        Change,
         ContentReplaceEntry,
         ContentReplaceResult,
         DirectoryListEntry,
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
         SetPermissionEntry,
         WriteEntry,
     )
+    from opensandbox_jupyter.models.transfers import Transfer
+    from opensandbox_jupyter.transport.aio import Pieces
 
 __all__ = ["Files"]
 
@@ -35,9 +40,20 @@ class Files:
     that is not there, unless it says otherwise.
     """
 
-    def __init__(self, connection: Connection, at: Origin) -> None:
+    def __init__(
+        self, connection: Connection, at: Origin, identity: tuple[int, int] | None = None
+    ) -> None:
         self._connection = connection
-        self._at = at
+        self._sandbox = self._at = at
+        if identity is not None:
+            self._at = connection.protocol.with_identity(at, *identity)
+
+    def with_identity(self, uid: int, gid: int) -> Files:
+        """Return the files as a user and group of the sandbox see them, by number.
+
+        A daemon that knows no identities refuses each call with status 404.
+        """
+        return Files(self._connection, self._sandbox, (uid, gid))
 
     async def read_file(
         self,
@@ -82,7 +98,7 @@ class Files:
         call = self._download(path, range_header, offset, limit)
         return await self._connection.transport.read(call)
 
-    async def read_bytes_stream(
+    def read_bytes_stream(
         self,
         path: str,
         *,
@@ -90,8 +106,8 @@ class Files:
         range_header: str | None = None,
         offset: int | None = None,
         limit: int | None = None,
-    ) -> AsyncIterator[bytes]:
-        """Give a file piece by piece; memory stays flat whatever its size.
+    ) -> Pieces[bytes]:
+        """Give a file in pieces of equal size; memory stays flat whatever its size.
 
         Args:
             path: the file.
@@ -103,6 +119,135 @@ class Files:
         if chunk_size < 1:
             raise InvalidArgumentException("chunk_size must be at least 1 byte.")
         call = self._download(path, range_header, offset, limit)
+        return self._connection.transport.give(self._cut(call, chunk_size))
+
+    def read_stream(self, path: str, *, range_header: str | None = None) -> Pieces[bytes]:
+        """Give a file in pieces as they come; memory stays flat."""
+        call = self._download(path, range_header, None, None)
+        return self._connection.transport.give(self._raw(call))
+
+    async def write_stream(
+        self,
+        path: str,
+        chunks: AsyncIterable[bytes] | Iterable[bytes],
+        *,
+        size: int | None = None,
+        mode: int = 755,
+        owner: str | None = None,
+        group: str | None = None,
+    ) -> None:
+        """Write one file from pieces, taken one after another; memory stays flat.
+
+        Args:
+            path: the file; what it held is replaced once all has come.
+            chunks: the pieces.
+            size: how many bytes they are together, if it is known. Some proxies need it.
+            mode: octal digits as a decimal number (755 is rwxr-xr-x); 0 leaves it as it is.
+            owner: the owner's name.
+            group: the group's name.
+
+        Raises:
+            SandboxConnectionException: when the pieces are not ``size`` bytes.
+        """
+        from opensandbox_jupyter.models.filesystem import WriteEntry
+
+        entry = WriteEntry(path=path, mode=mode, owner=owner, group=group)
+        await self.write_feeds([entry], [Feed(chunks, size)])
+
+    async def write_feeds(self, entries: Sequence[WriteEntry], feeds: Sequence[Feed]) -> None:
+        """Write files from pieces in one request: a feed for each entry, in their order."""
+        operation = self._connection.protocol.upload(self._at, entries, feeds)
+        await self._connection.transport.run(operation)
+
+    async def upload(
+        self,
+        local: str | Path,
+        remote: str,
+        *,
+        progress: Callable[[int, int], object] | None = None,
+        verify: bool = True,
+    ) -> Transfer:
+        """Copy a file or a folder of this machine into the sandbox.
+
+        A file goes to ``remote``; what a folder holds goes into the folder ``remote``. Symbolic
+        links in a folder, and what is neither file nor folder, are not copied: the result names
+        them. Modes are kept.
+
+        Args:
+            local: the file or folder.
+            remote: where it goes in the sandbox; parent directories are made.
+            progress: called with the bytes done and the bytes in all, as they move.
+            verify: compare SHA-256 with the sandbox's ``sha256sum``, or only sizes where there is
+                none; the result says which. The sandbox's word is taken: it guards against damage.
+
+        Raises:
+            InvalidArgumentException: when there is no such file or folder here.
+            TransferException: when what arrived is not what was sent.
+        """
+        from opensandbox_jupyter.transfers import Transfers
+
+        transfers = Transfers(self._connection, self._sandbox, self, progress, verify)
+        return await transfers.upload(Path(local), remote)
+
+    async def download(
+        self,
+        remote: str,
+        local: str | Path,
+        *,
+        progress: Callable[[int, int], object] | None = None,
+        verify: bool = True,
+    ) -> Transfer:
+        """Copy a file or a folder of the sandbox to this machine.
+
+        A file goes to ``local``, or into it if it is a folder; what a folder holds goes into the
+        folder ``local``. Nothing is ever written elsewhere: symbolic links in a folder, and names
+        that could lead astray, are not copied, and the result names them. A file is in its place
+        only once it is whole. One that broke off leaves a hidden ``.part`` file beside it, from
+        which the next download goes on if the file in the sandbox has the same size and time.
+
+        Args:
+            remote: the file or folder.
+            local: where it goes on this machine; parent directories are made.
+            progress: called with the bytes done and the bytes in all, as they move.
+            verify: compare SHA-256 with the sandbox's ``sha256sum``, or only sizes where there is
+                none; the result says which.
+
+        Raises:
+            SandboxApiException: with status 404 when there is no such file or folder.
+            TransferException: when what arrived is not what is there, or is too much.
+        """
+        from opensandbox_jupyter.transfers import Transfers
+
+        transfers = Transfers(self._connection, self._sandbox, self, progress, verify)
+        return await transfers.download(remote, Path(local))
+
+    def watch(
+        self, path: str, *, interval: float | timedelta = 0.5, depth: int = 16
+    ) -> Pieces[Change]:
+        """Give what changes at or below a path, from now on, until the loop is left.
+
+        The daemon cannot tell of changes, so it is asked again and again: what comes and goes
+        within one ``interval`` is not seen. Waiting takes at least four times as long as asking.
+
+        Args:
+            path: a file or a directory.
+            interval: seconds, or a timedelta, between two looks.
+            depth: how many levels below a directory.
+
+        Raises:
+            SandboxApiException: with status 404 when there is no such path at the beginning.
+            TransferException: when there are more than 100,000 entries to look at.
+        """
+        from opensandbox_jupyter.watching import watch
+
+        return self._connection.transport.give(watch(self._connection, self, path, interval, depth))
+
+    async def _raw(self, call: Call) -> AsyncGenerator[bytes, None]:
+        async with self._connection.transport.stream(call) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def _cut(self, call: Call, chunk_size: int) -> AsyncGenerator[bytes, None]:
         held: list[bytes] = []
         size = 0
         async with self._connection.transport.stream(call) as chunks:

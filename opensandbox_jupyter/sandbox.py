@@ -15,6 +15,8 @@ from opensandbox_jupyter.exceptions import InvalidArgumentException, SandboxExce
 from opensandbox_jupyter.files import Files
 from opensandbox_jupyter.metrics import Metrics
 from opensandbox_jupyter.models.spec import SandboxSpec, positive
+from opensandbox_jupyter.ports import wait_for_port
+from opensandbox_jupyter.pty import Pty
 from opensandbox_jupyter.wire.base import Operation, Origin
 from opensandbox_jupyter.wire.readiness import Patience, find_endpoint, wait_ready
 
@@ -64,6 +66,7 @@ class Sandbox:
         self._files = Files(connection, self._at)
         self._commands = Commands(connection, self._at)
         self._metrics = Metrics(connection, self._at)
+        self._pty = Pty(connection, self._at)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._id}>"
@@ -82,6 +85,15 @@ class Sandbox:
     def files(self) -> Files:
         """Files and directories inside."""
         return self._files
+
+    def files_with_identity(self, uid: int, gid: int) -> Files:
+        """Return the files as a user and group inside see them, by number."""
+        return self._files.with_identity(uid, gid)
+
+    @property
+    def pty(self) -> Pty:
+        """Terminals inside."""
+        return self._pty
 
     @property
     def commands(self) -> Commands:
@@ -253,6 +265,26 @@ class Sandbox:
         return await self._run(
             self._connection.protocol.endpoint(self._server, self._id, port, use_server_proxy=proxy)
         )
+
+    async def wait_for_port(
+        self, port: int, *, timeout: float | timedelta = _READY
+    ) -> SandboxEndpoint:
+        """Wait until a server inside answers on ``port``, and return where it is reached.
+
+        It is asked for ``/`` by HTTP, through the sandbox's daemon; any answer will do.
+
+        Args:
+            port: where it listens inside.
+            timeout: how long to wait, seconds or a timedelta.
+
+        Raises:
+            InvalidArgumentException: when ``port`` is not 1 to 65535.
+            SandboxReadyTimeoutException: when nothing answers in time.
+        """
+        endpoint = await self.get_endpoint(port)
+        most = timeout if isinstance(timeout, timedelta) else timedelta(seconds=timeout)
+        await wait_for_port(self._connection, self._at, port, most)
+        return endpoint
 
     async def get_metrics(self) -> SandboxMetrics:
         """Return CPU (cores, percent) and memory (MiB) in use now."""

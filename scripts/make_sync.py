@@ -12,7 +12,18 @@ import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent / "opensandbox_jupyter"
-MODULES = ("commands", "connection", "files", "manager", "metrics", "sandbox")
+MODULES = (
+    "commands",
+    "connection",
+    "files",
+    "manager",
+    "metrics",
+    "ports",
+    "pty",
+    "sandbox",
+    "transfers",
+    "watching",
+)
 
 BANNER = '''"""{doc}
 
@@ -26,12 +37,18 @@ NAMES_IN_TEXTS = {
 }
 NAMES = {
     **NAMES_IN_TEXTS,
+    "AsyncGenerator": "Generator",
+    "AsyncIterable[bytes] |": "",
+    "AsyncIterable": "Iterable",
     "AsyncIterator": "Iterator",
     "AsyncTransport": "BlockingTransport",
     "Awaitable[bool]": "bool",
     "Commands": "CommandsSync",
     "Connection": "ConnectionSync",
     "Files": "FilesSync",
+    "Pty": "PtySync",
+    "PtySession": "PtySessionSync",
+    "Transfers": "TransfersSync",
     "Metrics": "MetricsSync",
     "__aenter__": "__enter__",
     "__aexit__": "__exit__",
@@ -39,7 +56,7 @@ NAMES = {
 GRAMMAR = [
     (r"\basync (with|for|def)\b", r"\1"),
     (r"\bawait ", ""),
-    (r"transport\.aio\b", "transport.blocking"),
+    (r"transport\.(socket_)?aio\b", r"transport.\1blocking"),
     (rf"(opensandbox_jupyter)\.({'|'.join(MODULES)}) import", r"\1.sync.\2 import"),
 ]
 TEXT = re.compile(r'"""[\s\S]*?"""|"[^"\n]*"')
@@ -71,7 +88,10 @@ def rewritten(source: str, names: dict[str, str]) -> str:
 
 def formatted(source: str) -> str:
     """Return ``source`` with imports sorted and lines laid out by ruff."""
-    for command in (["check", "--select=I,F401", "--fix", "--quiet", "-"], ["format", "-"]):
+    for command in (
+        ["check", "--select=I,F401,RUF022,UP028", "--fix", "--unsafe-fixes", "--quiet", "-"],
+        ["format", "-"],
+    ):
         source = subprocess.run(
             [
                 sys.executable,

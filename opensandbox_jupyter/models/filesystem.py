@@ -5,15 +5,17 @@ Modes are octal digits written as a decimal number: ``755`` is rwxr-xr-x, ``0`` 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from io import IOBase
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import AliasChoices, ConfigDict, Field, InstanceOf, field_validator
+from pydantic import AfterValidator, AliasChoices, ConfigDict, Field, InstanceOf, field_validator
 
 from opensandbox_jupyter.models._base import Model, Request
 
 __all__ = [
+    "Change",
     "ContentReplaceEntry",
     "ContentReplaceResult",
     "DirectoryListEntry",
@@ -25,14 +27,26 @@ __all__ = [
 ]
 
 
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("it is blank")
+    return text
+
+
+_Filled = Annotated[str, AfterValidator(_not_blank)]
+
+
 def _octal_digits(mode: int) -> int:
     if mode < 0 or mode > 7777 or not set(str(mode)) <= set("01234567"):
         raise ValueError(f"{mode} is not octal digits; write 755 for rwxr-xr-x, not 0o755")
     return mode
 
 
-class _WithMode(Request):
-    path: str
+class _OfPath(Request):
+    path: _Filled
+
+
+class _WithMode(_OfPath):
     mode: int = 755
     owner: str | None = None
     group: str | None = None
@@ -58,6 +72,17 @@ class EntryInfo(Model):
     created_at: datetime
 
 
+Kind = Literal["created", "changed", "deleted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What ``files.watch`` saw: ``entry`` as it is now, or as it last was if it is gone."""
+
+    kind: Kind
+    entry: EntryInfo
+
+
 class WriteEntry(_WithMode):
     """A file to write: text (in ``encoding``), bytes, or an open binary or text file."""
 
@@ -67,7 +92,7 @@ class WriteEntry(_WithMode):
         InstanceOf[bytes] | InstanceOf[str] | bytes | IOBase | None,
         Field(union_mode="left_to_right"),  # an instance is taken as it is, a copy may be big
     ] = Field(default=None, repr=False)
-    encoding: str = "utf-8"
+    encoding: _Filled = "utf-8"
 
 
 class SetPermissionEntry(_WithMode):
@@ -77,14 +102,13 @@ class SetPermissionEntry(_WithMode):
 class MoveEntry(Request):
     """A move. The parent of ``dest`` is made; ``dest`` must not exist."""
 
-    src: str = Field(validation_alias=AliasChoices("src", "source"))
-    dest: str = Field(validation_alias=AliasChoices("dest", "destination"))
+    src: _Filled = Field(validation_alias=AliasChoices("src", "source"))
+    dest: _Filled = Field(validation_alias=AliasChoices("dest", "destination"))
 
 
-class ContentReplaceEntry(Request):
+class ContentReplaceEntry(_OfPath):
     """A replacement of every ``old_content``, taken literally, in one file."""
 
-    path: str
     old_content: Annotated[str, Field(min_length=1)]
     new_content: str
 
@@ -96,15 +120,13 @@ class ContentReplaceResult(Model):
     replaced_count: int = Field(validation_alias=AliasChoices("replacedCount", "replaced_count"))
 
 
-class SearchEntry(Request):
+class SearchEntry(_OfPath):
     """A search below ``path`` for names that match the glob ``pattern``."""
 
-    path: str
-    pattern: str = "**"
+    pattern: _Filled = "**"
 
 
-class DirectoryListEntry(Request):
+class DirectoryListEntry(_OfPath):
     """A listing of ``path``, ``depth`` levels deep (1 when not given)."""
 
-    path: str
     depth: Annotated[int, Field(ge=0)] | None = None

@@ -5,16 +5,19 @@ Generated from ``files.py`` by ``scripts/make_sync.py``: change that file, ``mak
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from datetime import timedelta
 from io import IOBase
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opensandbox_jupyter.exceptions import InvalidArgumentException
 from opensandbox_jupyter.sync.connection import ConnectionSync
-from opensandbox_jupyter.wire.base import Call, Origin
+from opensandbox_jupyter.wire.base import Call, Feed, Origin
 
 if TYPE_CHECKING:
     from opensandbox_jupyter.models.filesystem import (
+        Change,
         ContentReplaceEntry,
         ContentReplaceResult,
         DirectoryListEntry,
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
         SetPermissionEntry,
         WriteEntry,
     )
+    from opensandbox_jupyter.models.transfers import Transfer
+    from opensandbox_jupyter.transport.blocking import Pieces
 
 __all__ = ["FilesSync"]
 
@@ -38,9 +43,20 @@ class FilesSync:
     that is not there, unless it says otherwise.
     """
 
-    def __init__(self, connection: ConnectionSync, at: Origin) -> None:
+    def __init__(
+        self, connection: ConnectionSync, at: Origin, identity: tuple[int, int] | None = None
+    ) -> None:
         self._connection = connection
-        self._at = at
+        self._sandbox = self._at = at
+        if identity is not None:
+            self._at = connection.protocol.with_identity(at, *identity)
+
+    def with_identity(self, uid: int, gid: int) -> FilesSync:
+        """Return the files as a user and group of the sandbox see them, by number.
+
+        A daemon that knows no identities refuses each call with status 404.
+        """
+        return FilesSync(self._connection, self._sandbox, (uid, gid))
 
     def read_file(
         self,
@@ -93,8 +109,8 @@ class FilesSync:
         range_header: str | None = None,
         offset: int | None = None,
         limit: int | None = None,
-    ) -> Iterator[bytes]:
-        """Give a file piece by piece; memory stays flat whatever its size.
+    ) -> Pieces[bytes]:
+        """Give a file in pieces of equal size; memory stays flat whatever its size.
 
         Args:
             path: the file.
@@ -106,6 +122,134 @@ class FilesSync:
         if chunk_size < 1:
             raise InvalidArgumentException("chunk_size must be at least 1 byte.")
         call = self._download(path, range_header, offset, limit)
+        return self._connection.transport.give(self._cut(call, chunk_size))
+
+    def read_stream(self, path: str, *, range_header: str | None = None) -> Pieces[bytes]:
+        """Give a file in pieces as they come; memory stays flat."""
+        call = self._download(path, range_header, None, None)
+        return self._connection.transport.give(self._raw(call))
+
+    def write_stream(
+        self,
+        path: str,
+        chunks: Iterable[bytes],
+        *,
+        size: int | None = None,
+        mode: int = 755,
+        owner: str | None = None,
+        group: str | None = None,
+    ) -> None:
+        """Write one file from pieces, taken one after another; memory stays flat.
+
+        Args:
+            path: the file; what it held is replaced once all has come.
+            chunks: the pieces.
+            size: how many bytes they are together, if it is known. Some proxies need it.
+            mode: octal digits as a decimal number (755 is rwxr-xr-x); 0 leaves it as it is.
+            owner: the owner's name.
+            group: the group's name.
+
+        Raises:
+            SandboxConnectionException: when the pieces are not ``size`` bytes.
+        """
+        from opensandbox_jupyter.models.filesystem import WriteEntry
+
+        entry = WriteEntry(path=path, mode=mode, owner=owner, group=group)
+        self.write_feeds([entry], [Feed(chunks, size)])
+
+    def write_feeds(self, entries: Sequence[WriteEntry], feeds: Sequence[Feed]) -> None:
+        """Write files from pieces in one request: a feed for each entry, in their order."""
+        operation = self._connection.protocol.upload(self._at, entries, feeds)
+        self._connection.transport.run(operation)
+
+    def upload(
+        self,
+        local: str | Path,
+        remote: str,
+        *,
+        progress: Callable[[int, int], object] | None = None,
+        verify: bool = True,
+    ) -> Transfer:
+        """Copy a file or a folder of this machine into the sandbox.
+
+        A file goes to ``remote``; what a folder holds goes into the folder ``remote``. Symbolic
+        links in a folder, and what is neither file nor folder, are not copied: the result names
+        them. Modes are kept.
+
+        Args:
+            local: the file or folder.
+            remote: where it goes in the sandbox; parent directories are made.
+            progress: called with the bytes done and the bytes in all, as they move.
+            verify: compare SHA-256 with the sandbox's ``sha256sum``, or only sizes where there is
+                none; the result says which. The sandbox's word is taken: it guards against damage.
+
+        Raises:
+            InvalidArgumentException: when there is no such file or folder here.
+            TransferException: when what arrived is not what was sent.
+        """
+        from opensandbox_jupyter.sync.transfers import TransfersSync
+
+        transfers = TransfersSync(self._connection, self._sandbox, self, progress, verify)
+        return transfers.upload(Path(local), remote)
+
+    def download(
+        self,
+        remote: str,
+        local: str | Path,
+        *,
+        progress: Callable[[int, int], object] | None = None,
+        verify: bool = True,
+    ) -> Transfer:
+        """Copy a file or a folder of the sandbox to this machine.
+
+        A file goes to ``local``, or into it if it is a folder; what a folder holds goes into the
+        folder ``local``. Nothing is ever written elsewhere: symbolic links in a folder, and names
+        that could lead astray, are not copied, and the result names them. A file is in its place
+        only once it is whole. One that broke off leaves a hidden ``.part`` file beside it, from
+        which the next download goes on if the file in the sandbox has the same size and time.
+
+        Args:
+            remote: the file or folder.
+            local: where it goes on this machine; parent directories are made.
+            progress: called with the bytes done and the bytes in all, as they move.
+            verify: compare SHA-256 with the sandbox's ``sha256sum``, or only sizes where there is
+                none; the result says which.
+
+        Raises:
+            SandboxApiException: with status 404 when there is no such file or folder.
+            TransferException: when what arrived is not what is there, or is too much.
+        """
+        from opensandbox_jupyter.sync.transfers import TransfersSync
+
+        transfers = TransfersSync(self._connection, self._sandbox, self, progress, verify)
+        return transfers.download(remote, Path(local))
+
+    def watch(
+        self, path: str, *, interval: float | timedelta = 0.5, depth: int = 16
+    ) -> Pieces[Change]:
+        """Give what changes at or below a path, from now on, until the loop is left.
+
+        The daemon cannot tell of changes, so it is asked again and again: what comes and goes
+        within one ``interval`` is not seen. Waiting takes at least four times as long as asking.
+
+        Args:
+            path: a file or a directory.
+            interval: seconds, or a timedelta, between two looks.
+            depth: how many levels below a directory.
+
+        Raises:
+            SandboxApiException: with status 404 when there is no such path at the beginning.
+            TransferException: when there are more than 100,000 entries to look at.
+        """
+        from opensandbox_jupyter.sync.watching import watch
+
+        return self._connection.transport.give(watch(self._connection, self, path, interval, depth))
+
+    def _raw(self, call: Call) -> Generator[bytes, None]:
+        with self._connection.transport.stream(call) as chunks:
+            yield from chunks
+
+    def _cut(self, call: Call, chunk_size: int) -> Generator[bytes, None]:
         held: list[bytes] = []
         size = 0
         with self._connection.transport.stream(call) as chunks:

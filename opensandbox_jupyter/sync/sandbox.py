@@ -18,6 +18,8 @@ from opensandbox_jupyter.sync.commands import CommandsSync
 from opensandbox_jupyter.sync.connection import ConnectionSync, checked_id
 from opensandbox_jupyter.sync.files import FilesSync
 from opensandbox_jupyter.sync.metrics import MetricsSync
+from opensandbox_jupyter.sync.ports import wait_for_port
+from opensandbox_jupyter.sync.pty import PtySync
 from opensandbox_jupyter.wire.base import Operation, Origin
 from opensandbox_jupyter.wire.readiness import Patience, find_endpoint, wait_ready
 
@@ -69,6 +71,7 @@ class SandboxSync:
         self._files = FilesSync(connection, self._at)
         self._commands = CommandsSync(connection, self._at)
         self._metrics = MetricsSync(connection, self._at)
+        self._pty = PtySync(connection, self._at)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._id}>"
@@ -87,6 +90,15 @@ class SandboxSync:
     def files(self) -> FilesSync:
         """Files and directories inside."""
         return self._files
+
+    def files_with_identity(self, uid: int, gid: int) -> FilesSync:
+        """Return the files as a user and group inside see them, by number."""
+        return self._files.with_identity(uid, gid)
+
+    @property
+    def pty(self) -> PtySync:
+        """Terminals inside."""
+        return self._pty
 
     @property
     def commands(self) -> CommandsSync:
@@ -254,6 +266,24 @@ class SandboxSync:
         return self._run(
             self._connection.protocol.endpoint(self._server, self._id, port, use_server_proxy=proxy)
         )
+
+    def wait_for_port(self, port: int, *, timeout: float | timedelta = _READY) -> SandboxEndpoint:
+        """Wait until a server inside answers on ``port``, and return where it is reached.
+
+        It is asked for ``/`` by HTTP, through the sandbox's daemon; any answer will do.
+
+        Args:
+            port: where it listens inside.
+            timeout: how long to wait, seconds or a timedelta.
+
+        Raises:
+            InvalidArgumentException: when ``port`` is not 1 to 65535.
+            SandboxReadyTimeoutException: when nothing answers in time.
+        """
+        endpoint = self.get_endpoint(port)
+        most = timeout if isinstance(timeout, timedelta) else timedelta(seconds=timeout)
+        wait_for_port(self._connection, self._at, port, most)
+        return endpoint
 
     def get_metrics(self) -> SandboxMetrics:
         """Return CPU (cores, percent) and memory (MiB) in use now."""

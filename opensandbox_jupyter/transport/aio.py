@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, suppress
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -23,8 +23,9 @@ from opensandbox_jupyter.wire.errors import api_error
 
 if TYPE_CHECKING:
     from opensandbox_jupyter.config import ConnectionConfig
+    from opensandbox_jupyter.transport.socket_aio import Socket
 
-__all__ = ["AsyncTransport"]
+__all__ = ["AsyncTransport", "Pieces"]
 
 T = TypeVar("T")
 Check = Callable[[], Awaitable[bool]]
@@ -49,12 +50,32 @@ class _Client(Protocol):
     async def close(self) -> None: ...
 
 
+class Pieces(AsyncIterator[T]):
+    """What comes piece by piece: ``async for`` takes it, with or without an ``await`` before."""
+
+    def __init__(self, pieces: AsyncGenerator[T, None]) -> None:
+        self._pieces = pieces
+
+    def __await__(self) -> Generator[None, None, Pieces[T]]:
+        return self
+        yield
+
+    async def __anext__(self) -> T:
+        return await anext(self._pieces)
+
+    async def aclose(self) -> None:
+        """Take no more."""
+        await self._pieces.aclose()
+
+
 class AsyncTransport:
     """Carries out what operations ask for. Belongs to the event loop that first uses it."""
 
     def __init__(self, config: ConnectionConfig, *, embedded: bool = False) -> None:
         self._client = _client(config, embedded=embedded)
         self._timeout = config.get_request_timeout().total_seconds()
+        self._headers = common_headers(config)
+        self._embedded = embedded
 
     async def run(self, operation: Operation[T], check: Check | None = None) -> T:
         """Run ``operation`` to its end and return its result.
@@ -101,6 +122,17 @@ class AsyncTransport:
                 content.write(chunk)
             return content.getvalue()
 
+    async def connect(self, call: Call) -> Socket:
+        """Open a WebSocket. It does not go through a transport given by the user.
+
+        Raises:
+            SandboxApiException: when the server refuses it.
+        """
+        from opensandbox_jupyter.transport.socket_aio import open_socket
+
+        _log(call)
+        return await open_socket(call, self._headers, self._timeout, embedded=self._embedded)
+
     async def insist(self, operation: Operation[Any]) -> None:
         """Run a clean-up, even while being cancelled; bounded in time, and silent when it fails."""
         task = asyncio.ensure_future(self.run(operation))
@@ -115,6 +147,14 @@ class AsyncTransport:
             answer = handler(*news)
             if inspect.isawaitable(answer):
                 await answer
+
+    def give(self, pieces: AsyncGenerator[T, None]) -> Pieces[T]:
+        """Return what a caller iterates over."""
+        return Pieces(pieces)
+
+    async def pause(self, seconds: float) -> None:
+        """Wait so many seconds."""
+        await asyncio.sleep(seconds)
 
     async def offload(self, function: Callable[[], T]) -> T:
         """Run a blocking function without holding the event loop."""

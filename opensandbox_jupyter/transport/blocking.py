@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -23,11 +23,13 @@ from opensandbox_jupyter.wire.errors import api_error
 
 if TYPE_CHECKING:
     from opensandbox_jupyter.config import ConnectionConfigSync
+    from opensandbox_jupyter.transport.socket_blocking import Socket
 
-__all__ = ["BlockingTransport"]
+__all__ = ["BlockingTransport", "Pieces"]
 
 T = TypeVar("T")
 Check = Callable[[], bool]
+Pieces = Generator[T, None, None]
 
 
 class _Answer(Protocol):
@@ -53,6 +55,8 @@ class BlockingTransport:
     def __init__(self, config: ConnectionConfigSync, *, embedded: bool = False) -> None:
         self._client = _client(config, embedded=embedded)
         self._timeout = config.get_request_timeout().total_seconds()
+        self._headers = common_headers(config)
+        self._embedded = embedded
 
     def run(self, operation: Operation[T], check: Check | None = None) -> T:
         """Run ``operation`` to its end and return its result.
@@ -99,6 +103,17 @@ class BlockingTransport:
                 content.write(chunk)
             return content.getvalue()
 
+    def connect(self, call: Call) -> Socket:
+        """Open a WebSocket. It does not go through a transport given by the user.
+
+        Raises:
+            SandboxApiException: when the server refuses it.
+        """
+        from opensandbox_jupyter.transport.socket_blocking import open_socket
+
+        _log(call)
+        return open_socket(call, self._headers, self._timeout, embedded=self._embedded)
+
     def insist(self, operation: Operation[Any]) -> None:
         """Run a clean-up; silent when it fails."""
         with suppress(SandboxException):
@@ -119,6 +134,14 @@ class BlockingTransport:
                 "The blocking SDK cannot await an async handler.",
                 hint="Pass plain functions, or use Sandbox instead of SandboxSync.",
             )
+
+    def give(self, pieces: Generator[T, None, None]) -> Pieces[T]:
+        """Return what a caller iterates over."""
+        return pieces
+
+    def pause(self, seconds: float) -> None:
+        """Wait so many seconds."""
+        time.sleep(seconds)
 
     def offload(self, function: Callable[[], T]) -> T:
         """Run a function; here it may simply block."""

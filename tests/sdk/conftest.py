@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import suppress
 from datetime import timedelta
 from types import SimpleNamespace
@@ -45,8 +45,6 @@ def awaited(value: Any) -> Any:
     """Return ``value`` as the async SDK would have it."""
     if inspect.isgenerator(value):
         return iterate(value)
-    if inspect.isgeneratorfunction(value):
-        return lambda *args, **kwargs: iterate(value(*args, **kwargs))
     if inspect.ismethod(value) or inspect.isfunction(value):
         return promise(value)
     if type(value).__module__.startswith(f"{opensandbox_jupyter.__name__}.sync"):
@@ -54,13 +52,23 @@ def awaited(value: Any) -> Any:
     return value
 
 
+class Promise:
+    """A blocking call whose result can be awaited, or iterated over as the async SDK's can."""
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self._call = call
+
+    def __await__(self) -> Generator[None, None, Any]:
+        return awaited(self._call())
+        yield
+
+    def __aiter__(self) -> Any:
+        return iterate(self._call())
+
+
 def promise(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return ``function`` as a coroutine function."""
-
-    async def call(*args: Any, **kwargs: Any) -> Any:
-        return awaited(function(*args, **kwargs))
-
-    return call
+    """Return ``function`` as one whose result is awaited."""
+    return lambda *args, **kwargs: Promise(lambda: function(*args, **kwargs))
 
 
 async def iterate(values: Iterator[Any]) -> AsyncIterator[Any]:

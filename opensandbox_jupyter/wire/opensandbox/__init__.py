@@ -5,12 +5,14 @@ from __future__ import annotations
 from opensandbox_jupyter.wire.opensandbox.execd import Commands
 from opensandbox_jupyter.wire.opensandbox.files import Files
 from opensandbox_jupyter.wire.opensandbox.lifecycle import Lifecycle
+from opensandbox_jupyter.wire.opensandbox.ports import Ports
+from opensandbox_jupyter.wire.opensandbox.pty import Terminals
 from opensandbox_jupyter.wire.protocol import Protocol
 
 __all__ = ["OpenSandbox"]
 
 
-class OpenSandbox(Lifecycle, Commands, Files, Protocol):
+class OpenSandbox(Lifecycle, Commands, Files, Terminals, Ports, Protocol):
     """All operations of OpenSandbox, as its API documents of version 0.1.0 describe them."""
 
     name = "OpenSandbox"

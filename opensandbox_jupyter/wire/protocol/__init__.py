@@ -5,11 +5,13 @@ from __future__ import annotations
 from opensandbox_jupyter.wire.protocol.commands import CommandCalls
 from opensandbox_jupyter.wire.protocol.files import FileCalls
 from opensandbox_jupyter.wire.protocol.lifecycle import LifecycleCalls
+from opensandbox_jupyter.wire.protocol.ports import PortCalls
+from opensandbox_jupyter.wire.protocol.pty import PtyCalls
 
 __all__ = ["Protocol"]
 
 
-class Protocol(LifecycleCalls, CommandCalls, FileCalls):
+class Protocol(LifecycleCalls, CommandCalls, FileCalls, PtyCalls, PortCalls):
     """The operations of the SDK, on a lifecycle ``server`` or on one ``sandbox``'s daemon.
 
     Methods return an operation for a driver to run, except those that return a :class:`Call`,

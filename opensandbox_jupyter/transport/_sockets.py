@@ -1,0 +1,64 @@
+"""What both colours of WebSocket share: where to connect, and what a refusal means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from websockets.exceptions import InvalidStatus
+
+from opensandbox_jupyter.exceptions import SandboxException
+from opensandbox_jupyter.transport.failures import (
+    BadAddress,
+    Broken,
+    Failure,
+    Unreachable,
+    translated,
+)
+from opensandbox_jupyter.transport.pool import tls_context
+from opensandbox_jupyter.wire.base import Call, Reply
+from opensandbox_jupyter.wire.errors import api_error
+
+if TYPE_CHECKING:
+    from websockets.http11 import Response
+
+__all__ = ["address", "options", "refused"]
+
+MAX_FRAME = 2 * 1024 * 1024
+"""The longest message that is taken, in bytes."""
+
+
+def address(call: Call) -> str:
+    """Return the address of a WebSocket."""
+    base = call.origin.base_url
+    if not base.startswith(("http://", "https://")):
+        raise translated(call, BadAddress(ValueError("it is not http://host or https://host")))
+    return f"ws{base.removeprefix('http')}{call.path}?{urlencode(call.query)}"
+
+
+def options(
+    call: Call, headers: Mapping[str, str], timeout: float, *, embedded: bool
+) -> dict[str, Any]:
+    """Return the arguments of ``connect``: bounded, uncompressed, through the user's proxy."""
+    sent = {**headers, **call.origin.headers, **call.headers}
+    agent = next((sent.pop(name) for name in list(sent) if name.lower() == "user-agent"), None)
+    return {
+        "additional_headers": sent,
+        "user_agent_header": agent,
+        "compression": None,
+        "max_size": MAX_FRAME,
+        "open_timeout": timeout,
+        "proxy": None if embedded else True,
+        "ssl": tls_context() if call.origin.base_url.startswith("https:") else None,
+    }
+
+
+def refused(call: Call, error: Exception) -> SandboxException:
+    """Return the exception of a WebSocket that was not opened, or that broke."""
+    if isinstance(error, InvalidStatus):
+        response: Response = error.response
+        headers = {name.lower(): value for name, value in response.headers.raw_items()}
+        return api_error(call, Reply(response.status_code, headers, bytes(response.body or b"")))
+    failure: Failure = Unreachable(error) if isinstance(error, OSError) else Broken(error)
+    return translated(call, failure)
