@@ -16,7 +16,7 @@ from opensandbox_jupyter.transport._httpx import (
     request_arguments,
     stream_timeout,
 )
-from opensandbox_jupyter.transport.request import Upload
+from opensandbox_jupyter.transport.request import Upload, at_hand
 from opensandbox_jupyter.wire.base import Call, Reply
 
 if TYPE_CHECKING:
@@ -92,6 +92,4 @@ class Client:
 
 def _body(upload: Upload) -> Iterator[bytes]:
     for piece in upload.pieces():
-        if not isinstance(piece, bytes | memoryview):
-            raise TypeError("the blocking client takes plain iterables, not async ones")
-        yield bytes(piece)
+        yield bytes(at_hand(piece))

@@ -18,7 +18,7 @@ from opensandbox_jupyter.transport.failures import (
     Unreachable,
 )
 from opensandbox_jupyter.transport.pool import MAX_CONNECTIONS, Idle, is_quiet, tls_context, watch
-from opensandbox_jupyter.transport.request import Door, Request, RequestWriter, Upload
+from opensandbox_jupyter.transport.request import Door, Request, RequestWriter, Upload, at_hand
 from opensandbox_jupyter.wire.base import Call, Reply
 
 if TYPE_CHECKING:
@@ -113,9 +113,7 @@ class _Link:
         for piece in upload.pieces():
             if self._plain and not is_quiet(self._poll):
                 return False
-            if not isinstance(piece, bytes | memoryview):
-                raise TypeError("the blocking client takes plain iterables, not async ones")
-            self._push(upload.framed(piece))
+            self._push(upload.framed(at_hand(piece)))
         self._push(upload.tail)
         return True
 

@@ -15,7 +15,7 @@ from opensandbox_jupyter.exceptions import InvalidArgumentException
 from opensandbox_jupyter.transport.failures import BadAddress, Broken
 from opensandbox_jupyter.wire.base import Call, Feed, Origin, Part
 
-__all__ = ["Door", "Request", "RequestWriter", "Upload"]
+__all__ = ["Door", "Request", "RequestWriter", "Upload", "at_hand"]
 
 PIECE = 1024 * 1024
 """How much of an upload is handed to a socket at once, in bytes."""
@@ -95,6 +95,20 @@ class Upload:
     def tail(self) -> bytes:
         """What is sent after the last piece."""
         return b"0\r\n\r\n" if self.length is None else b""
+
+
+def at_hand(piece: Piece | AsyncIterable[bytes]) -> Piece:
+    """Return a piece of an upload that need not be waited for.
+
+    Raises:
+        InvalidArgumentException: when it must.
+    """
+    if isinstance(piece, bytes | memoryview):
+        return piece
+    raise InvalidArgumentException(
+        "The blocking SDK takes plain iterables, not async ones.",
+        hint="Pass a generator or a list, or use Sandbox instead of SandboxSync.",
+    )
 
 
 @dataclass(slots=True)

@@ -23,6 +23,9 @@ class Async:
     async def fetch(self, call: Call) -> Reply:
         return await self.transport.run(single(call))
 
+    async def read(self, call: Call) -> bytes:
+        return await self.transport.read(call)
+
     async def stream(self, call: Call, until: bytes | None = None) -> bytes:
         """Return the answer's body, or its beginning through ``until``."""
         body = b""
@@ -45,6 +48,9 @@ class Blocking:
 
     async def fetch(self, call: Call) -> Reply:
         return self.transport.run(single(call))
+
+    async def read(self, call: Call) -> bytes:
+        return self.transport.read(call)
 
     async def stream(self, call: Call, until: bytes | None = None) -> bytes:
         """Return the answer's body, or its beginning through ``until``."""
