@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from opensandbox_jupyter.commands import Commands
 from opensandbox_jupyter.connection import Connection
 from opensandbox_jupyter.exceptions import (
     SandboxApiException,
@@ -16,6 +17,15 @@ from opensandbox_jupyter.wire.readiness import Patience
 
 __all__ = ["wait_for_port"]
 
+_TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
+_LISTENING = "0A"
+_WITHIN_REACH = (
+    "0" * 8,
+    "0100007F",
+    "0" * 32,
+    "0" * 24 + "01000000",
+    "0" * 16 + "FFFF00000100007F",
+)
 _INTERVAL = timedelta(milliseconds=200)
 _ANSWER = 5.0
 
@@ -23,7 +33,7 @@ _ANSWER = 5.0
 async def wait_for_port(
     connection: Connection, sandbox: Origin, port: int, timeout: timedelta
 ) -> None:
-    """Wait until a server in the sandbox answers a request to ``port``; any answer is one.
+    """Wait until a server in the sandbox answers on ``port``; see ``Sandbox.wait_for_port``.
 
     Raises:
         SandboxReadyTimeoutException: when none does within ``timeout``.
@@ -39,6 +49,8 @@ async def wait_for_port(
         except SandboxApiException as error:
             if not connection.protocol.nobody_answered(error):
                 return
+            if await _listens(connection, sandbox, port):
+                return  # and speaks something else than HTTP
             last = error
         pause = patience.next_pause()
         if pause is None:
@@ -48,3 +60,23 @@ async def wait_for_port(
                 hint="Does the server listen on 127.0.0.1 or 0.0.0.0 inside, and on this port?",
             ) from last
         await connection.transport.pause(pause.seconds)
+
+
+async def _listens(connection: Connection, sandbox: Origin, port: int) -> bool:
+    """Return whether something listens on the port, by the word of the sandbox's kernel."""
+    try:
+        tables = await Commands(connection, sandbox).run(["cat", *_TABLES])
+    except SandboxException:
+        return False
+    return listening(tables.stdout, port)
+
+
+def listening(tables: str, port: int) -> bool:
+    """Return whether a loopback connection to ``port`` is taken, by Linux's tables of sockets."""
+    for line in tables.splitlines():
+        fields = line.split()
+        if len(fields) > 3 and fields[3] == _LISTENING:
+            address, _, number = fields[1].partition(":")
+            if number == f"{port:04X}" and address in _WITHIN_REACH:
+                return True
+    return False

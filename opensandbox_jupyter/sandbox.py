@@ -271,7 +271,8 @@ class Sandbox:
     ) -> SandboxEndpoint:
         """Wait until a server inside answers on ``port``, and return where it is reached.
 
-        It is asked for ``/`` by HTTP, through the sandbox's daemon; any answer will do.
+        It is asked for ``/`` by HTTP, through the sandbox's daemon; any answer will do. One that
+        speaks no HTTP is found among the sandbox's listening sockets.
 
         Args:
             port: where it listens inside.

@@ -13,12 +13,22 @@ from opensandbox_jupyter.exceptions import (
     SandboxReadyTimeoutException,
     SandboxTimeoutException,
 )
+from opensandbox_jupyter.sync.commands import CommandsSync
 from opensandbox_jupyter.sync.connection import ConnectionSync
 from opensandbox_jupyter.wire.base import Origin
 from opensandbox_jupyter.wire.readiness import Patience
 
 __all__ = ["wait_for_port"]
 
+_TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
+_LISTENING = "0A"
+_WITHIN_REACH = (
+    "0" * 8,
+    "0100007F",
+    "0" * 32,
+    "0" * 24 + "01000000",
+    "0" * 16 + "FFFF00000100007F",
+)
 _INTERVAL = timedelta(milliseconds=200)
 _ANSWER = 5.0
 
@@ -26,7 +36,7 @@ _ANSWER = 5.0
 def wait_for_port(
     connection: ConnectionSync, sandbox: Origin, port: int, timeout: timedelta
 ) -> None:
-    """Wait until a server in the sandbox answers a request to ``port``; any answer is one.
+    """Wait until a server in the sandbox answers on ``port``; see ``SandboxSync.wait_for_port``.
 
     Raises:
         SandboxReadyTimeoutException: when none does within ``timeout``.
@@ -42,6 +52,8 @@ def wait_for_port(
         except SandboxApiException as error:
             if not connection.protocol.nobody_answered(error):
                 return
+            if _listens(connection, sandbox, port):
+                return  # and speaks something else than HTTP
             last = error
         pause = patience.next_pause()
         if pause is None:
@@ -51,3 +63,23 @@ def wait_for_port(
                 hint="Does the server listen on 127.0.0.1 or 0.0.0.0 inside, and on this port?",
             ) from last
         connection.transport.pause(pause.seconds)
+
+
+def _listens(connection: ConnectionSync, sandbox: Origin, port: int) -> bool:
+    """Return whether something listens on the port, by the word of the sandbox's kernel."""
+    try:
+        tables = CommandsSync(connection, sandbox).run(["cat", *_TABLES])
+    except SandboxException:
+        return False
+    return listening(tables.stdout, port)
+
+
+def listening(tables: str, port: int) -> bool:
+    """Return whether a loopback connection to ``port`` is taken, by Linux's tables of sockets."""
+    for line in tables.splitlines():
+        fields = line.split()
+        if len(fields) > 3 and fields[3] == _LISTENING:
+            address, _, number = fields[1].partition(":")
+            if number == f"{port:04X}" and address in _WITHIN_REACH:
+                return True
+    return False

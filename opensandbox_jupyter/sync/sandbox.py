@@ -270,7 +270,8 @@ class SandboxSync:
     def wait_for_port(self, port: int, *, timeout: float | timedelta = _READY) -> SandboxEndpoint:
         """Wait until a server inside answers on ``port``, and return where it is reached.
 
-        It is asked for ``/`` by HTTP, through the sandbox's daemon; any answer will do.
+        It is asked for ``/`` by HTTP, through the sandbox's daemon; any answer will do. One that
+        speaks no HTTP is found among the sandbox's listening sockets.
 
         Args:
             port: where it listens inside.

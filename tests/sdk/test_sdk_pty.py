@@ -139,3 +139,18 @@ async def test_any_answer_of_a_server_will_do(sandbox: Any) -> None:
     await sandbox.commands.run("python3 /tmp/bad.py >/dev/null 2>&1 &")
 
     await sandbox.wait_for_port(8124, timeout=20)
+
+
+async def test_a_server_that_speaks_no_http_is_found(sandbox: Any) -> None:
+    code = (
+        "import socket\n"
+        "server = socket.create_server(('127.0.0.1', 8125))\n"
+        "while True:\n"
+        "    peer, _ = server.accept()\n"
+        "    peer.sendall(b'SSH-2.0-none\\r\\n')\n"
+        "    peer.close()\n"
+    )
+    await sandbox.files.write_file("/tmp/other.py", code)
+    await sandbox.commands.run("(sleep 0.2; exec python3 /tmp/other.py) >/dev/null 2>&1 &")
+
+    await sandbox.wait_for_port(8125, timeout=20)

@@ -9,6 +9,9 @@ from opensandbox_jupyter.wire.protocol.ports import PortCalls
 __all__ = ["Ports"]
 
 
+_NOBODY = ("BAD_GATEWAY", "BACKEND_CONNECTION_FAILED")
+
+
 class Ports(PortCalls):
     """The daemon's way to ports of its sandbox."""
 
@@ -17,7 +20,7 @@ class Ports(PortCalls):
         return Call("wait_for_port", sandbox, "GET", f"/proxy/{port}/", patience=patience)
 
     def nobody_answered(self, error: SandboxApiException) -> bool:
-        """A 502 of execd has its code, or no body at all; a server's own 502 is an answer."""
+        """A 502 of the daemon has its code, or no body; a 502 of the server is an answer."""
         if error.status_code != 502:
             return False
-        return error.error.code == "BAD_GATEWAY" or not (error.response_body or b"").strip()
+        return error.error.code in _NOBODY or not (error.response_body or b"").strip()
