@@ -32,7 +32,11 @@ _REFUSALS = {404: PtySessionGone.default_code, 409: PtyAlreadyConnected.default_
 
 
 class Pty:
-    """Makes, finds and ends terminals. Got from ``sandbox.pty``."""
+    """Makes, finds and ends terminals. Got from ``sandbox.pty``.
+
+    A terminal is a WebSocket: it goes through proxies that the environment names, but not through
+    an ``httpx`` transport of the user's own.
+    """
 
     def __init__(self, connection: Connection, at: Origin) -> None:
         self._connection = connection

@@ -23,7 +23,7 @@ from opensandbox_jupyter.wire.errors import api_error
 if TYPE_CHECKING:
     from websockets.http11 import Response
 
-__all__ = ["address", "options", "refused"]
+__all__ = ["address", "options", "refused", "without_redirects"]
 
 MAX_FRAME = 2 * 1024 * 1024
 """The longest message that is taken, in bytes."""
@@ -52,6 +52,13 @@ def options(
         "proxy": None if embedded else True,
         "ssl": tls_context() if call.origin.base_url.startswith("https:") else None,
     }
+
+
+def without_redirects(opening: Any) -> Any:
+    """Return what opens a WebSocket, which shall take no key wherever an answer points."""
+    if hasattr(opening, "process_redirect"):
+        opening.process_redirect = lambda error: error
+    return opening
 
 
 def refused(call: Call, error: Exception) -> SandboxException:

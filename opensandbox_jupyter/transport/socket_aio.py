@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from opensandbox_jupyter.transport._sockets import address, options, refused
+from opensandbox_jupyter.transport._sockets import address, options, refused, without_redirects
 from opensandbox_jupyter.wire.base import Call
 
 __all__ = ["Socket", "open_socket"]
@@ -64,9 +64,8 @@ async def open_socket(
         SandboxConnectionException: when it is not reached.
     """
     try:
-        connection = await connect(
-            address(call), **options(call, headers, timeout, embedded=embedded)
-        )
+        opening = connect(address(call), **options(call, headers, timeout, embedded=embedded))
+        connection = await without_redirects(opening)
     except (OSError, WebSocketException, asyncio.TimeoutError) as cause:
         raise refused(call, cause) from cause
     return Socket(call, connection)

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from websockets.exceptions import ConnectionClosed, WebSocketException
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync import client
 
-from opensandbox_jupyter.transport._sockets import address, options, refused
+from opensandbox_jupyter.transport._sockets import address, options, refused, without_redirects
 from opensandbox_jupyter.wire.base import Call
 
 __all__ = ["Socket", "open_socket"]
 
 
+_connect = getattr(client, "reconnect", client.connect)  # before 17, connect follows no redirect
+
+
 class Socket:
     """Messages, both ways. One thread may receive while others send."""
 
-    def __init__(self, call: Call, connection: ClientConnection) -> None:
+    def __init__(self, call: Call, connection: client.ClientConnection) -> None:
         self._call, self._connection = call, connection
 
     @property
@@ -62,8 +65,8 @@ def open_socket(
         SandboxConnectionException: when it is not reached.
     """
     try:
-        opening = connect(address(call), **options(call, headers, timeout, embedded=embedded))
-        connection = opening.__enter__()
+        opening = _connect(address(call), **options(call, headers, timeout, embedded=embedded))
+        connection = without_redirects(opening).__enter__()
     except (OSError, WebSocketException) as cause:
         raise refused(call, cause) from cause
     return Socket(call, connection)

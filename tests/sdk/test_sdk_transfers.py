@@ -214,3 +214,21 @@ async def test_changes_are_seen(sandbox: Any) -> None:
         ("created", "/tmp/w/sub/new"),
     }
     await changes.aclose()
+
+
+async def test_one_file_is_watched_until_it_is_gone_and_back(sandbox: Any) -> None:
+    files = sandbox.files
+    with pytest.raises(SandboxApiException):
+        await anext(files.watch("/tmp/one").__aiter__())
+    with pytest.raises(InvalidArgumentException):
+        await anext(files.watch("/tmp/one", interval=0).__aiter__())
+    await files.write_file("/tmp/one", "1")
+    await sandbox.commands.run("(sleep 0.3; rm /tmp/one; sleep 0.5; touch /tmp/one) &")
+
+    seen = []
+    async for change in files.watch("/tmp/one", interval=0.05):
+        seen.append((change.kind, change.entry.path))
+        if len(seen) == 2:
+            break
+
+    assert seen == [("deleted", "/tmp/one"), ("created", "/tmp/one")]

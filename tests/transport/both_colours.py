@@ -36,6 +36,9 @@ class Async:
                     break
         return body
 
+    async def connect(self, call: Call) -> Any:
+        return await self.transport.connect(call)
+
     async def close(self) -> None:
         await self.transport.close()
 
@@ -61,6 +64,9 @@ class Blocking:
                 if until is not None and until in body:
                     break
         return body
+
+    async def connect(self, call: Call) -> Any:
+        return self.transport.connect(call)
 
     async def close(self) -> None:
         self.transport.close()
