@@ -20,9 +20,11 @@ from opensandbox_jupyter import (
 from opensandbox_jupyter.commands import Commands
 from opensandbox_jupyter.files import Files
 from opensandbox_jupyter.metrics import Metrics
+from opensandbox_jupyter.pty import Pty, PtySession
 from opensandbox_jupyter.sync.commands import CommandsSync
 from opensandbox_jupyter.sync.files import FilesSync
 from opensandbox_jupyter.sync.metrics import MetricsSync
+from opensandbox_jupyter.sync.pty import PtySessionSync, PtySync
 
 SEED = {
     Sandbox: "create connect resume get_info get_endpoint get_metrics renew pause kill close "
@@ -38,6 +40,8 @@ TWINS = [
     (Sandbox, SandboxSync),
     (SandboxManager, SandboxManagerSync),
     (Commands, CommandsSync),
+    (Pty, PtySync),
+    (PtySession, PtySessionSync),
     (Files, FilesSync),
     (Metrics, MetricsSync),
 ]

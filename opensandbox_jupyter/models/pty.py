@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from opensandbox_jupyter.models._base import Model
-
 __all__ = ["PtyEvent", "PtyExit", "PtyOutput", "PtyProblem", "PtyStatus"]
 
 
-class PtyStatus(Model):
+@dataclass(frozen=True, slots=True)
+class PtyStatus:
     """How a terminal fares: ``output_offset`` is how many bytes it has ever printed."""
 
     session_id: str
-    running: bool = False
-    output_offset: int = 0
+    running: bool
+    output_offset: int
 
 
 @dataclass(frozen=True, slots=True)

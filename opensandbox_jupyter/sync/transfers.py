@@ -92,14 +92,14 @@ class TransfersSync:
                     self._fetch(incoming[-1])
                 if self._result.verified:
                     self._compare(items, arrived=False)
+                for file in incoming:
+                    self._transport.offload(file.commit)
             except BaseException as error:
                 for file in incoming:
                     if isinstance(error, TransferException):
                         file.discard()
                     file.close()
                 raise
-            for file in incoming:
-                self._transport.offload(file.commit)
         return self._result
 
     def _begin(self, tree: Tree) -> None:

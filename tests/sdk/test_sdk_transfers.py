@@ -162,6 +162,30 @@ async def test_what_cannot_be_copied_is_said(sandbox: Any, tmp_path: Path) -> No
         await sandbox.files.download("/tmp/folder", tmp_path)
 
 
+async def test_progress_may_be_async_and_an_error_in_it_ends_the_copy(
+    sandbox: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "f").write_bytes(DATA)
+    seen: list[int] = []
+
+    async def later(done: int, _: int) -> None:
+        seen.append(done)
+
+    def refuse(*_: int) -> None:
+        raise LookupError("mine")
+
+    if hasattr(sandbox, "_inner"):
+        with pytest.raises(InvalidArgumentException, match="async"):
+            await sandbox.files.upload(tmp_path / "f", "/tmp/f", progress=later)
+    else:
+        await sandbox.files.upload(tmp_path / "f", "/tmp/f", progress=later)
+        assert seen[-1] == len(DATA)
+    with pytest.raises(LookupError):
+        await sandbox.files.upload(tmp_path / "f", "/tmp/g", progress=refuse)
+    with pytest.raises(SandboxApiException):
+        await sandbox.files.read_file("/tmp/g")
+
+
 async def test_streams_in_and_out(sandbox: Any) -> None:
     pieces = [DATA[:1], b"", DATA[1:2_000_000], DATA[2_000_000:]]
 

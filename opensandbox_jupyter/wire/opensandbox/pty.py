@@ -25,6 +25,12 @@ class _Made(Model):
     session_id: str
 
 
+class _Status(Model):
+    session_id: str
+    running: bool = False
+    output_offset: int = 0
+
+
 class _Message(msgspec.Struct):
     """A text frame of the daemon."""
 
@@ -49,7 +55,8 @@ class Terminals(PtyCalls):
     def pty_status(self, sandbox: Origin, session_id: str) -> Operation[PtyStatus]:
         """GET /pty/{id}."""
         call = Call("get_pty", sandbox, "GET", _path(session_id))
-        return read_model(call, (yield call), PtyStatus)
+        status = read_model(call, (yield call), _Status)
+        return PtyStatus(status.session_id, status.running, status.output_offset)
 
     def pty_delete(self, sandbox: Origin, session_id: str) -> Operation[None]:
         """DELETE /pty/{id}; whatever runs in it is killed."""
