@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import h11
 
+from opensandbox_jupyter.egress.hello import UNRECOGNIZED_NAME, Misnamed, first_words
 from opensandbox_jupyter.egress.judge import Refused
 from opensandbox_jupyter.egress.targets import Target, end_to_end, read_target
 
@@ -119,12 +120,19 @@ class Connection:
         early, _ = self._http.trailing_data
         self._is_answering = True
         self._writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        flow.writer.write(early)
         await _both(
-            asyncio.ensure_future(_pump(self._reader, flow.writer)),
+            asyncio.ensure_future(self._pump_up(early, flow)),
             asyncio.ensure_future(_pump(flow.reader, self._writer)),
         )
         await _flush((self._writer, flow.writer))
+
+    async def _pump_up(self, early: bytes, flow: Flow) -> None:
+        try:
+            flow.writer.write(await first_words(self._reader, early, flow.destination))
+        except Misnamed:
+            self._writer.write(UNRECOGNIZED_NAME)
+            raise
+        await _pump(self._reader, flow.writer)
 
     async def _pass_on(self, request: h11.Request, target: Target, flow: Flow) -> bool:
         assert target.path is not None
