@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -103,6 +104,34 @@ async def test_a_name_is_looked_up_once_and_that_address_is_dialled(
         assert b"canary" in await way.say(get(place, "Connection: close"))
         assert way.names.asked == ["a.test"]
         assert len(there.heard) == turn + 1
+
+
+async def test_a_name_that_flips_never_leads_home(way: Way, there: Canary) -> None:
+    """The flips come at every place of the sequence, and both before and after the judging."""
+    place = f"a.test:{there.port}"
+    way.proxy.policy = rules(f"allow {place}", f"allow 127.0.0.2:{there.port}")
+    for turn in range(500):
+        outside, home = ["127.0.0.2"], ["127.0.0.1"]
+        way.names.answers["a.test"] = [home, outside] if turn % 2 else [outside, home]
+        make = tunnel if turn % 4 > 1 else get
+        # Nothing listens on 127.0.0.2, which stands for an address that may be reached.
+        assert await way.status(make(place)) == (403 if turn % 2 else 502)
+    assert there.heard == []
+
+    way.proxy.policy = rules(f"allow {place}", f"allow 127.0.0.1:{there.port}")
+    way.names.answers["a.test"] = [["127.0.0.1"]]
+    assert await way.status(get(place, "Connection: close")) == 200
+
+
+@pytest.mark.parametrize("port", [21, 22, 25, 3306, 6379, 8080])
+async def test_a_name_opens_the_usual_port_only(way: Way, port: int) -> None:
+    way.names.answers["a.test"] = [["127.0.0.1"]]
+    for policy in (OPEN, rules("allow a.test", "allow 127.0.0.1")):
+        way.proxy.policy = policy
+        for make in (get, tunnel):
+            assert await way.status(make(f"a.test:{port}")) == 403
+    way.proxy.policy = rules(f"allow a.test:{port}", f"allow 127.0.0.1:{port}")
+    assert await way.status(tunnel(f"a.test:{port}")) in {200, 502}  # whoever listens there
 
 
 async def test_a_denied_name_is_not_even_looked_up(way: Way) -> None:
@@ -224,6 +253,9 @@ async def test_there_is_an_end_to_connections_and_heads(way: Way, there: Canary)
     place = f"127.0.0.1:{there.port}"
     way.proxy.policy = rules(f"allow {place}")
     assert await way.status(get(place, "X: " + "a" * (1 << 17))) == 431
+    with contextlib.suppress(ConnectionError):  # it hangs up before it has read all of that
+        assert await way.status(get(place, "X: " + "a" * (1 << 20))) == 431
+    assert await way.status(get(place, "Connection: close")) == 200
     assert await way.status(get(place, *[f"X{n}: 1" for n in range(200)])) == 431
     held = [await way.connect() for _ in range(256)]
     for _, writer in held:
