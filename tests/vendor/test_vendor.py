@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import os
 import subprocess
+import threading
 from pathlib import Path
 
 from opensandbox_jupyter.local import ensure_server
@@ -12,7 +15,7 @@ HERE = Path(__file__).resolve().parent
 PYTHON = HERE.parent.parent / ".venvs" / "vendor" / "bin" / "python"
 
 
-def test_the_vendors_sdk_cannot_tell_our_server_from_its_own() -> None:
+def run(script: str, *arguments: str) -> None:
     assert PYTHON.exists(), "the vendor's SDK is not installed: run make vendor"
     server = ensure_server()
     env = os.environ | {
@@ -21,8 +24,20 @@ def test_the_vendors_sdk_cannot_tell_our_server_from_its_own() -> None:
     }
 
     done = subprocess.run(
-        [PYTHON, HERE / "scenario.py"], env=env, capture_output=True, text=True, check=False
+        [PYTHON, HERE / script, *arguments], env=env, capture_output=True, text=True, check=False
     )
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "done"
+
+
+def test_the_vendors_sdk_cannot_tell_our_server_from_its_own() -> None:
+    run("scenario.py")
+
+
+def test_the_vendors_sdk_changes_what_a_sandbox_may_reach(tmp_path: Path) -> None:
+    serve = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve) as target:
+        threading.Thread(target=target.serve_forever, daemon=True).start()
+        run("egress_scenario.py", str(target.server_address[1]))
+        target.shutdown()
