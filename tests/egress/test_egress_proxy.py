@@ -270,6 +270,7 @@ async def test_there_is_an_end_to_connections_and_heads(way: Way, there: Canary)
 async def test_bodies_go_both_ways(way: Way) -> None:
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
+        assert await reader.readexactly(5) == b"12345"
         writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
         for _ in range(64):
             writer.write(b"10000\r\n" + b"x" * 65_536 + b"\r\n")
