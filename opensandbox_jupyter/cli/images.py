@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from opensandbox_jupyter.exceptions import printable
+from opensandbox_jupyter.exceptions import InvalidArgumentException, printable
 
 if TYPE_CHECKING:
     from opensandbox_jupyter.server.image_store import ImageStore
@@ -24,6 +24,11 @@ def add_verbs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     add.add_argument("archive", type=Path, help="a tar file, compressed or not")
     add.add_argument("--name", required=True, help="such as python:3.11")
     add.set_defaults(run=_import)
+    make = verbs.add_parser("build", help="build an image from a part of the Dockerfile language")
+    make.add_argument("context", type=Path, nargs="?", default=Path(), help="what COPY copies from")
+    make.add_argument("-f", "--file", type=Path, help="default: Dockerfile in the context")
+    make.add_argument("--name", required=True, help="such as mine:1")
+    make.set_defaults(run=_build)
     verbs.add_parser("list", help="list imported images").set_defaults(run=_list)
     remove = verbs.add_parser("remove", help="remove images; their sandboxes go on")
     remove.add_argument("names", nargs="+", metavar="name")
@@ -43,6 +48,20 @@ def _store() -> ImageStore:
 def _import(options: argparse.Namespace) -> int:
     image = _store().add_archive(options.archive, options.name)
     print(f"imported {image.name}, {size_of(image.size)}")
+    return 0
+
+
+def _build(options: argparse.Namespace) -> int:
+    from opensandbox_jupyter.cli.building import build
+    from opensandbox_jupyter.cli.dockerfile import read_dockerfile
+
+    file = options.file or options.context / "Dockerfile"
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidArgumentException(f"{file} cannot be read: {error}.") from error
+    image = build(read_dockerfile(text), options.context, options.name)
+    print(f"built {image.name}, {size_of(image.size)}")
     return 0
 
 

@@ -7,7 +7,9 @@ import platform
 import sys
 from dataclasses import dataclass
 
-from opensandbox_jupyter.server import cgroups, probe
+from opensandbox_jupyter.runtime_file import places
+from opensandbox_jupyter.server import cgroups, probe, provision
+from opensandbox_jupyter.server.disk import DISK_SECONDS, reserve_of
 from opensandbox_jupyter.server.identity import is_host_root
 
 __all__ = ["Finding", "examine"]
@@ -24,7 +26,9 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Check this host, a real sandbox included. Blocks for a moment."""
-    return [_system(), _programs(), _isolation(), _user(), _limits()]
+    return [
+        _system(), _programs(), _isolation(), _user(), _limits(), _disk(), _network(), _images(),
+    ]  # fmt: skip
 
 
 def _system() -> Finding:
@@ -69,4 +73,34 @@ def _limits() -> Finding:
         f"no control group for {', '.join(missing)}: memory and processes are limited one process"
         " at a time, and cpu not at all; start the server in a delegated group, for example with"
         " `systemd-run --user --scope -p Delegate=yes opensandbox-jupyter serve`",
+    )
+
+
+def _disk() -> Finding:
+    data = places().data
+    while not data.exists():
+        data = data.parent
+    room = os.statvfs(data)
+    free, kept = room.f_bavail * room.f_frsize, reserve_of(room)
+    text = (
+        f"{free >> 20} MiB are free; a sandbox that grows while less than {kept >> 20} MiB are is"
+        f" paused, and so is one over its own limit; looked at every {DISK_SECONDS:.0f} s, as there"
+        " are no quotas"
+    )
+    return Finding("disk", None if free < kept else True, text)
+
+
+def _network() -> Finding:
+    return Finding(
+        "network", True, "HTTP and HTTPS leave by a proxy that knows each policy; nothing else does"
+    )
+
+
+def _images() -> Finding:
+    try:
+        provision.own_python(is_foreign=True)
+    except LookupError as error:
+        return Finding("images", None, str(error.args[0]))
+    return Finding(
+        "images", True, "imported images bring their own system; each sandbox has a copy of it"
     )

@@ -104,11 +104,16 @@ class ImageStore:
         """Return what imports that were cut off have left."""
         return [path for path in self._homes.iterdir() if path.name.startswith(_HALF)]
 
-    def _half(self, name: str) -> Path:
+    @staticmethod
+    def check_name(name: str) -> None:
+        """Raise ``InvalidArgumentException`` for what is no name of an image."""
         if not _NAME.fullmatch(name):
             raise InvalidArgumentException(
                 f"{name[:80]!r} is no name of an image: use small letters, digits and . _ - / :"
             )
+
+    def _half(self, name: str) -> Path:
+        self.check_name(name)
         home = self._homes / f"{_HALF}{uuid.uuid4().hex}"
         home.mkdir(mode=0o700)
         return home

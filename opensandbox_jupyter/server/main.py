@@ -27,6 +27,7 @@ from opensandbox_jupyter.runtime_file import Places, RuntimeFile, private_direct
 from opensandbox_jupyter.server import probe
 from opensandbox_jupyter.server.app import Policy, make_app
 from opensandbox_jupyter.server.diagnostics import diagnostics_routes
+from opensandbox_jupyter.server.disk import DiskWatch
 from opensandbox_jupyter.server.image_store import ImageStore
 from opensandbox_jupyter.server.journal import keep_small
 from opensandbox_jupyter.server.lifecycle import routes
@@ -111,6 +112,7 @@ class _Serving:
         self._snapshots = Snapshots(records, options.places.data)
         images = ImageStore(options.places.data)
         self._sandboxes = Sandboxes(records, workshop, self._snapshots, images, options.spares)
+        self._layer = workshop.layer
         self._templates = Templates(records, self._sandboxes, self._snapshots)
 
     async def run(self) -> None:
@@ -167,7 +169,9 @@ class _Serving:
         RuntimeFile(url, os.getpid(), __version__, self._nonce, self._policy.api_key).write(path)
         print(f"OpenSandbox for this user listens on {url}; its key is in {path}", flush=True)
         watch = asyncio.gather(
-            self._watch_idleness(server), keep_small(self._options.places.server_log)
+            self._watch_idleness(server),
+            keep_small(self._options.places.server_log),
+            DiskWatch(self._options.places.data, self._sandboxes, self._layer).run(),
         )
         try:
             await server.serve(sockets=[listener])

@@ -60,6 +60,7 @@ class Record(msgspec.Struct, omit_defaults=True):
     volumes: list[Volume] = []
     cpu: float | None = None
     memory: int | None = None
+    disk: int | None = None
     events: list[tuple[float, str, str]] = []
     """The last changes of state: when, the reason, and what was said of it."""
     last_words: str = ""

@@ -31,7 +31,7 @@ _DEFAULT_ENTRYPOINT = ["tail", "-f", "/dev/null"]
 _LEAST_SECONDS = 60
 _MOST_SECONDS = 100 * 365 * 86_400
 _RESERVED_ENV = ("OPENSANDBOX_LIFECYCLE", "OPENSANDBOX_EGRESS_")
-_MEMORY = re.compile(r"(\d{1,15})\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+_SIZE = re.compile(r"(\d{1,15})\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 _CPU = re.compile(r"(\d{1,9})m|(\d{1,6}(?:\.\d{1,6})?)")
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _LEAST_MEMORY = 32 << 20
@@ -108,6 +108,7 @@ class CreateSandbox(msgspec.Struct, rename="camel"):
             volumes=read_volumes(self.volumes or ()),
             cpu=parse_cpu(limits["cpu"]) if "cpu" in limits else None,
             memory=parse_memory(limits["memory"]) if "memory" in limits else None,
+            disk=parse_size("disk", limits["disk"]) if "disk" in limits else None,
             network_policy=self._network_policy(),
         )
 
@@ -209,15 +210,20 @@ def parse_cpu(text: str) -> float:
 
 
 def parse_memory(text: str) -> int:
-    """Return the bytes that ``"512Mi"`` or ``"2G"`` mean. Raises: Refusal 400."""
-    found = _MEMORY.fullmatch(text.strip())
-    if found is None or (found[3] and not found[2]):
-        raise _invalid(f"`memory` must be a whole number with a unit, such as 512Mi: {text!r}.")
-    base = 1024 if found[3] else 1000
-    size = int(found[1]) * base ** " kmgt".index(found[2].lower() or " ")
+    """Return the bytes of memory that are meant. Raises: Refusal 400."""
+    size = parse_size("memory", text)
     if size < _LEAST_MEMORY:
         raise _invalid("`memory` must be at least 32Mi, or execd itself does not fit.")
-    return int(min(size, 1 << 60))
+    return size
+
+
+def parse_size(name: str, text: str) -> int:
+    """Return the bytes that ``"512Mi"`` or ``"2G"`` mean. Raises: Refusal 400."""
+    found = _SIZE.fullmatch(text.strip())
+    if found is None or (found[3] and not found[2]):
+        raise _invalid(f"`{name}` must be a whole number with a unit, such as 512Mi: {text!r}.")
+    base = 1024 if found[3] else 1000
+    return min(int(found[1]) * int(base ** " kmgt".index(found[2].lower() or " ")), 1 << 60)
 
 
 class _Renewal(msgspec.Struct, rename="camel"):

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import sqlite3
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING
@@ -161,8 +162,13 @@ class Sandboxes:
             await asyncio.shield(self._remove(entry))
         _LOG.info("deleted %s", sandbox_id)
 
-    async def pause(self, sandbox_id: str) -> None:
-        """Stop every process of a running sandbox where it is."""
+    async def pause(
+        self,
+        sandbox_id: str,
+        reason: str = "SANDBOX_PAUSED",
+        message: str = "Its processes stand still.",
+    ) -> None:
+        """Stop every process of a running sandbox where it is, and say why."""
         entry = self._entry(sandbox_id)
         async with entry.lock:
             if entry.record.state != "Running" or entry.confined is None:
@@ -175,7 +181,7 @@ class Sandboxes:
             if not await asyncio.to_thread(entry.freeze):
                 self._open_relay(entry, True)
                 raise Refusal(500, "DOCKER::SANDBOX_PAUSE_FAILED", "Its processes did not stop.")
-            self._say(entry, "Paused", "SANDBOX_PAUSED", "Its processes stand still.")
+            self._say(entry, "Paused", reason, message)
 
     async def resume(self, sandbox_id: str) -> None:
         """Let the processes of a paused sandbox go on."""
@@ -387,7 +393,10 @@ class Sandboxes:
         record.state, record.reason, record.message = state, reason, message
         record.transition = wall()
         record.note(record.transition, reason, message)
-        self._records.save(record)
+        try:
+            self._records.save(record)
+        except sqlite3.Error as error:  # a full disk; what is said is true all the same
+            _LOG.warning("the record of %s could not be written: %s", record.id, error)
 
     def _is_ours(self, port: int) -> bool:
         return port == self.server_port or any(e.port == port for e in self._entries.values())

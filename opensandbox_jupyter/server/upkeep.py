@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -12,6 +11,7 @@ from pathlib import Path
 from opensandbox_jupyter.exceptions import LocalServerException
 from opensandbox_jupyter.hosting.removal import remove_tree
 from opensandbox_jupyter.runtime_file import Places, private_directory
+from opensandbox_jupyter.server.disk import size_of_tree
 from opensandbox_jupyter.server.image_store import ImageStore
 from opensandbox_jupyter.server.locks import lock
 from opensandbox_jupyter.server.records import Records
@@ -45,7 +45,7 @@ def clean(where: Places, *, dry_run: bool = False) -> Iterator[Leftover]:
         except LocalServerException:
             found = list(_rest(where.data, _OLD))
         for what, path in found:
-            leftover = Leftover(what, _size(path))
+            leftover = Leftover(what, size_of_tree(path))
             if not dry_run:
                 remove_tree(path)
             yield leftover
@@ -75,15 +75,3 @@ def _strangers(data: Path) -> Iterator[tuple[str, Path]]:
         for path in private_directory(data / kind).iterdir():
             if path.name not in known:
                 yield f"files of {path.name}", path
-
-
-def _size(path: Path) -> int:
-    """Return the bytes that a tree takes, as far as it can be looked into."""
-    total = path.lstat().st_blocks * 512
-    for directory, names, files in os.walk(path):
-        for name in (*names, *files):
-            try:
-                total += os.lstat(os.path.join(directory, name)).st_blocks * 512
-            except OSError:
-                continue
-    return total

@@ -206,7 +206,7 @@ def test_a_full_disk_is_told_and_recovered_from(small_disk: Path) -> None:
         code, _, said = hog.run("head -c 300000000 /dev/zero > /workspace/big")
         assert code == 1
         assert "No space left" in said
-        with hog.execd() as execd:
+        with box.execd() as execd:
             meta = ("metadata", ("m", b'{"path": "/workspace/up"}', "application/json"))
             part = ("file", ("f", b"x" * 100_000))
             answer = execd.post("/files/upload", files=[meta, part])
@@ -218,6 +218,11 @@ def test_a_full_disk_is_told_and_recovered_from(small_disk: Path) -> None:
         assert box.output("cat /workspace/file") == "precious"
         assert client.get("/v1/sandboxes").status_code == 200
 
+        assert wait_until(lambda: hog.now()["status"]["state"] == "Paused")
+        assert hog.now()["status"]["reason"] == "DISK_FULL"
+        assert client.post(f"/v1/sandboxes/{hog.id}/resume").status_code == 202
+        assert hog.output("rm /workspace/big; echo cleaned") == "cleaned"
+        assert hog.run("head -c 300000000 /dev/zero > /workspace/big")[0] == 1
         assert client.delete(f"/v1/sandboxes/{hog.id}").status_code == 204
         assert box.output("cat /workspace/file") == "precious"
         assert create_box(client).output("echo room again > x; cat x") == "room again"
@@ -258,6 +263,21 @@ def test_a_clock_that_jumps_ends_nothing_early_or_late(
         assert create_box(client, timeout=60).output("echo fine") == "fine"
     running.stop()
     assert_nothing_left(home)
+
+
+def test_a_sandbox_over_its_own_limit_is_paused(make_home: Callable[[int], Path]) -> None:
+    running = start(make_home(os.geteuid()), None, "--spares", "0")
+    with running.client() as client:
+        limits = {"cpu": "1", "memory": "256Mi", "disk": "50M"}
+        small, other = create_box(client, resourceLimits=limits), create_box(client)
+        small.output("head -c 40000000 /dev/zero > /workspace/file")
+        other.output("head -c 80000000 /dev/zero > /workspace/file")
+        time.sleep(3)
+        assert small.output("head -c 20000000 /dev/zero > /workspace/more; echo done") == "done"
+        assert wait_until(lambda: small.now()["status"]["state"] == "Paused")
+        assert "50000000 bytes" in small.now()["status"]["message"]
+        assert other.output("echo fine") == "fine"
+    running.stop()
 
 
 def test_signals_that_end_a_server_end_its_sandboxes(make_home: Callable[[int], Path]) -> None:

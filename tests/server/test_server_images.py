@@ -310,3 +310,83 @@ def test_gc_removes_what_nobody_knows(make_home: Callable[[int], Path]) -> None:
     with second.client() as client:
         assert Box(client, kept.info).output("cat /workspace/file") == "precious"
     second.stop()
+
+
+RECIPE = """\
+FROM small:1
+ENV GREETING="hello there"
+WORKDIR /srv/app
+COPY data ./data
+COPY one.txt two.txt ./
+COPY --chmod=755 <<END /usr/bin/greet
+#!/bin/sh
+echo $GREETING $(cat /srv/app/data/deep/file)
+END
+RUN echo building && greet > greeted
+RUN ["sh", "-c", "echo $GREETING > words"]
+CMD ["greet"]
+"""
+
+
+def test_an_image_is_built(server: Running, export: bytes, tmp_path: Path) -> None:
+    imported(server.home, export, "small:1")
+    (tmp_path / "data/deep").mkdir(parents=True)
+    (tmp_path / "data/deep/file").write_text("friend")
+    (tmp_path / "one.txt").write_text("1")
+    (tmp_path / "two.txt").write_text("2")
+    (tmp_path / "Dockerfile").write_text(RECIPE)
+    done = command_line(server.home, "image", "build", str(tmp_path), "--name", "built")
+    assert done.returncode == 0, done.stderr
+    assert "building" in done.stdout
+    assert "built built" in done.stdout
+    with server.client() as client:
+        assert client.get("/v1/sandboxes").json()["items"] == []
+        box = create_box(client, image={"uri": "built"})
+        assert box.output("greet; cat greeted words; ls; pwd").split("\n") == [
+            "hello there friend",
+            "hello there friend",
+            "hello there",
+            *["data", "greeted", "one.txt", "two.txt", "words"],
+            "/srv/app",
+        ]
+
+
+def test_an_image_on_this_hosts_system_is_built(server: Running, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM python\nRUN touch /opt/mine\nWORKDIR /opt\n")
+    assert (
+        command_line(server.home, "image", "build", str(tmp_path), "--name", "mine").returncode == 0
+    )
+    assert "on python" in command_line(server.home, "image", "list").stdout
+    with server.client() as client:
+        box = create_box(client, image={"uri": "mine"})
+        assert box.output("ls mine; python3 -c 'print(6 * 7)'").split() == ["mine", "42"]
+        assert "lies on this host's" in box.info["status"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        (
+            "FROM python\nRUN echo started; exit 3\nRUN echo never",
+            "line 2: the command failed: exit code 3",
+        ),
+        ("FROM python\nRUN echo never\nCOPY absent .", "line 3: there is no 'absent' to copy"),
+        ("FROM python\nCOPY ../outside .", "line 2: "),
+        ("FROM python\nRUN echo never\nADD x y", "line 3: ADD is not supported here"),
+        ("FROM nothing:9", "no image 'nothing:9'"),
+    ],
+)
+def test_a_build_that_fails_keeps_nothing(
+    server: Running, tmp_path: Path, recipe: str, message: str
+) -> None:
+    (tmp_path / "outside").write_text("x")
+    context = tmp_path / "context"
+    context.mkdir()
+    (context / "Dockerfile").write_text(recipe)
+    done = command_line(server.home, "image", "build", str(context), "--name", "bad")
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "never" not in done.stdout.replace("RUN echo never", "")
+    assert command_line(server.home, "image", "list").stdout == ""
+    with server.client() as client:
+        assert client.get("/v1/sandboxes").json()["items"] == []

@@ -1,0 +1,90 @@
+"""Keeps sandboxes from filling the disk.
+
+Without quotas a sandbox's files can only be counted now and then. One that is over its own limit,
+or that grows while the disk is nearly full, is paused: nothing of it is lost, and whoever owns it
+may delete it, or resume it to clean up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from opensandbox_jupyter.server.errors import Refusal
+from opensandbox_jupyter.server.records import Record
+from opensandbox_jupyter.server.sandboxes import Sandboxes
+
+__all__ = ["DISK_SECONDS", "DiskWatch", "reserve_of", "size_of_tree"]
+
+_LOG = logging.getLogger(__name__)
+DISK_SECONDS = 2.0
+"""How often the disk is looked at."""
+_MOST_RESERVE = 1 << 30
+_GROWTH = 8 << 20
+"""Bytes more than a moment ago, from which on a sandbox is one that fills the disk."""
+
+
+class DiskWatch:
+    """Looks at the disk of ``data``; ``layer`` tells where a sandbox's files are."""
+
+    def __init__(self, data: Path, sandboxes: Sandboxes, layer: Callable[[Record], Path]) -> None:
+        self._data = data
+        self._sandboxes = sandboxes
+        self._layer = layer
+        self._sizes: dict[str, int] = {}
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        while True:
+            await asyncio.sleep(DISK_SECONDS)
+            try:
+                await self._look()
+            except OSError as error:
+                _LOG.warning("the disk could not be looked at: %s", error)
+
+    async def _look(self) -> None:
+        room = os.statvfs(self._data)
+        is_short = room.f_bavail * room.f_frsize < reserve_of(room)
+        running = [one for one in self._sandboxes.records() if one.state == "Running"]
+        watched = [one for one in running if is_short or one.disk is not None]
+        sizes = {one.id: await asyncio.to_thread(size_of_tree, self._layer(one)) for one in watched}
+        for record in watched:
+            if record.disk is not None and sizes[record.id] > record.disk:
+                await self._stop(record, f"its files are over its limit of {record.disk} bytes")
+        if is_short:
+            grown = {one: sizes[one] - self._sizes.get(one, 0) for one in sizes}
+            worst = max(watched, key=lambda one: grown[one.id], default=None)
+            if worst is not None and grown[worst.id] > _GROWTH:
+                await self._stop(worst, "the disk is nearly full, and it was filling it")
+        self._sizes = sizes
+
+    async def _stop(self, record: Record, why: str) -> None:
+        _LOG.warning("%s is paused: %s", record.id, why)
+        with contextlib.suppress(Refusal):
+            message = f"It was paused because {why}. Resume it to clean up, or delete it."
+            await self._sandboxes.pause(record.id, "DISK_FULL", message)
+
+
+def reserve_of(room: os.statvfs_result) -> int:
+    """Return the bytes that shall stay free: a twentieth of the disk, 1 GiB at most."""
+    return min(_MOST_RESERVE, room.f_blocks * room.f_frsize // 20)
+
+
+def size_of_tree(path: Path) -> int:
+    """Return the bytes on the disk of ``path`` and all below it, as far as one may look. Blocks."""
+    total, waiting = 0, [str(path)]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    with contextlib.suppress(OSError):
+                        total += entry.stat(follow_symlinks=False).st_blocks * 512
+                        if entry.is_dir(follow_symlinks=False):
+                            waiting.append(entry.path)
+        except OSError:
+            continue
+    return total
