@@ -22,3 +22,9 @@ LOGS_CURSOR_HEADER = "EXECD-COMMANDS-TAIL-CURSOR"
 
 OUTPUT_HEADER = "OPENSANDBOX-OUTPUT"
 """Our own: ``chunks`` asks execd for output events of many lines instead of one a line."""
+
+ISOLATED_CURSOR_HEADER = "EXECD-ISOLATED-TAIL-CURSOR"
+"""The same for the log of a background run in an isolated session."""
+
+NESTING_EXTENSION = "bootstrap.execd.isolation"
+"""The extension of a create that, with the value ``enable``, lets isolated sessions be opened."""

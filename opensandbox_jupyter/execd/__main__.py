@@ -15,7 +15,9 @@ from functools import partial
 import uvicorn
 
 from opensandbox_jupyter.execd.app import make_app
+from opensandbox_jupyter.execd.broker import Broker, start_broker
 from opensandbox_jupyter.execd.commands import start_entrypoint
+from opensandbox_jupyter.execd.enclosures import Enclosures
 from opensandbox_jupyter.execd.executions import Book
 from opensandbox_jupyter.execd.pty import Terminals
 from opensandbox_jupyter.execd.reaper import reap_orphans
@@ -40,8 +42,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="execd", description=__doc__)
     parser.add_argument("--config-fd", type=int, required=True)
     settings = read_settings(parser.parse_args(arguments).config_fd)
+    broker = None if settings.nesting is None else start_broker(settings.nesting)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="execd: %(message)s")
-    asyncio.run(_serve(settings))
+    asyncio.run(_serve(settings, broker))
 
 
 def _harden() -> None:
@@ -69,13 +72,14 @@ def _keep_blocks() -> None:
         mallopt(_M_TRIM_THRESHOLD, 16 * 1024 * 1024)
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, broker: Broker | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again after serving, when there is still something to clean up.
         signal.signal(number, lambda *_: None)
     way_out = await open_way_out(settings)
     book, sessions, terminals = Book(settings.state_dir), Sessions(), Terminals()
-    guard = make_app(settings, book, sessions, terminals)
+    enclosures = Enclosures(settings, broker)
+    guard = make_app(settings, book, sessions, terminals, enclosures)
     if not settings.waits:
         start_entrypoint(settings, book)
     config = uvicorn.Config(
@@ -103,7 +107,7 @@ async def _serve(settings: Settings) -> None:
             with reap_orphans():
                 await uvicorn.Server(config).serve(sockets=[listener])
         finally:
-            closing = [room.close() for room in (book, sessions, terminals)]
+            closing = [room.close() for room in (book, sessions, terminals, enclosures)]
             if way_out is not None:
                 closing.append(way_out.close())
             await asyncio.gather(*closing, return_exceptions=True)

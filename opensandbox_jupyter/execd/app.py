@@ -16,11 +16,15 @@ from opensandbox_jupyter.execd import (
     commands,
     directories,
     files,
+    identities,
+    isolated,
+    isolated_runs,
     metrics,
     pty,
     sessions,
     uploads,
 )
+from opensandbox_jupyter.execd.enclosures import Enclosures
 from opensandbox_jupyter.execd.errors import HANDLERS, error_response
 from opensandbox_jupyter.execd.executions import Book
 from opensandbox_jupyter.execd.proxy import PROXY_PREFIX, Proxy
@@ -84,12 +88,17 @@ async def _no_code(_: Request) -> Response:
 
 
 def make_app(
-    settings: Settings, book: Book, open_sessions: Sessions, terminals: Terminals
+    settings: Settings,
+    book: Book,
+    open_sessions: Sessions,
+    terminals: Terminals,
+    enclosures: Enclosures,
 ) -> Guard:
     """Return the ASGI application of the daemon."""
     routes = [
         Route("/ping", _ping),
         Route("/openapi.json", _openapi),
+        Route("/ready", _ping),
         Route("/internal/init", claim.init, methods=["POST"]),
         Route("/command", commands.run, methods=["POST"]),
         Route("/command", commands.interrupt, methods=["DELETE"]),
@@ -101,6 +110,8 @@ def make_app(
         *metrics.ROUTES,
         *sessions.ROUTES,
         *pty.ROUTES,
+        *identities.ROUTES,
+        *(isolated_runs.ROUTES if settings.is_nested else isolated.ROUTES),
         *(Route(path, _no_code, methods=["GET", "POST", "DELETE"]) for path in _CODE_PATHS),
         Route("/proxy/{rest:path}", Proxy()),
     ]
@@ -110,4 +121,5 @@ def make_app(
     app.state.book = book
     app.state.sessions = open_sessions
     app.state.terminals = terminals
+    app.state.enclosures = enclosures
     return Guard(app, settings.token)

@@ -8,14 +8,15 @@ from io import FileIO
 __all__ = ["Log"]
 
 LIMIT = 1024 * 1024 * 1024
-_MARKER = b"\n[output beyond 1 GiB was dropped]\n"
+_MARKER = b"\n[output beyond %d MiB was dropped]\n"
 
 
 class Log:
     """A file that output is appended to. What it says is the sandbox's, not ours: never trusted."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, limit: int = LIMIT) -> None:
         self.path = path
+        self._limit = limit
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
         self._fd = os.open(path, flags, 0o600)
         self._size = 0
@@ -25,12 +26,12 @@ class Log:
         """Append ``data``; at the limit, or when the disk is full, a marker is the last of it."""
         if self._full:
             return
-        room = LIMIT - self._size
+        room = self._limit - self._size
         try:
             self._size += os.write(self._fd, data[:room])
             if len(data) > room:
                 self._full = True
-                os.write(self._fd, _MARKER)
+                os.write(self._fd, _MARKER % (self._limit >> 20))
         except OSError:
             self._full = True
 

@@ -45,9 +45,10 @@ def ping() -> bytes:
     return _event("ping", text="pong")
 
 
-def complete(milliseconds: int) -> bytes:
+def complete(milliseconds: int | None = None) -> bytes:
     """Return the last event of a success."""
-    return _event("execution_complete", execution_time=milliseconds)
+    took = {} if milliseconds is None else {"execution_time": milliseconds}
+    return _event("execution_complete", **took)
 
 
 def failed(value: str, traceback: list[str], name: str = "CommandExecError") -> bytes:

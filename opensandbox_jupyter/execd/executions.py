@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from itertools import islice
 from uuid import uuid4
 
-from opensandbox_jupyter.execd.backlog import Log
+from opensandbox_jupyter.execd.backlog import LIMIT, Log
 from opensandbox_jupyter.execd.errors import Refusal
 from opensandbox_jupyter.execd.pipes import Pipe
 from opensandbox_jupyter.execd.processes import Process, User, describe, terminate
@@ -272,10 +272,15 @@ class Book:
             raise Refusal(404, code, f"There is no command {execution_id[:64]}.")
         return execution
 
-    def new_log(self, execution: Execution) -> Log:
+    @property
+    def running(self) -> int:
+        """How many have not finished."""
+        return sum(e.finished_at is None for e in self._executions.values())
+
+    def new_log(self, execution: Execution, limit: int = LIMIT) -> Log:
         """Return a new file for the output of ``execution``."""
         os.makedirs(self._state_dir, 0o700, exist_ok=True)
-        return Log(os.path.join(self._state_dir, f"{execution.id}.log"))
+        return Log(os.path.join(self._state_dir, f"{execution.id}.log"), limit)
 
     async def close(self) -> None:
         """End all that runs, and remove the logs."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["Settings", "WayOutSettings", "read_settings"]
+__all__ = ["Nesting", "Settings", "WayOutSettings", "read_settings"]
 
 
 class WayOutSettings(msgspec.Struct, frozen=True):
@@ -12,6 +12,23 @@ class WayOutSettings(msgspec.Struct, frozen=True):
 
     door: int
     flag: int
+
+
+class Nesting(msgspec.Struct, frozen=True):
+    """What isolated sessions need.
+
+    Attributes:
+        bwrap: the path of bubblewrap, and its version.
+        filter: the system call filter for all that runs here, as the kernel wants it.
+        clean_proc: a ``/proc`` with nothing over it, for the broker's eyes only.
+        cover_proc: bubblewrap's options that cover the special files of ``/proc``.
+    """
+
+    bwrap: str
+    version: str
+    filter: bytes
+    clean_proc: str
+    cover_proc: list[str]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +46,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         entrypoint: a process to start beside execd.
         waits: the sandbox is nobody's yet: the entrypoint and the rest come by ``/internal/init``.
         way_out: descriptors of the way out of the sandbox; ``None`` when there is none.
+        nesting: what isolated sessions need; ``None`` when there are none.
+        is_nested: this is the daemon of an isolated session, asked by the sandbox's own.
         state_dir: where logs of background commands go; ``None`` for a new private directory.
     """
 
@@ -43,6 +62,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     entrypoint: list[str] | None = None
     waits: bool = False
     way_out: WayOutSettings | None = None
+    nesting: Nesting | None = None
+    is_nested: bool = False
     state_dir: str | None = None
 
     def __repr__(self) -> str:

@@ -124,7 +124,7 @@ class CommandStream:
         watcher = asyncio.ensure_future(self._watch(receive))
         try:
             await send({"type": "http.response.start", "status": 200, "headers": STREAM_HEADERS})
-            await send(_body(events.init(self._execution.id) + events.ping()))
+            await send(_body(self._first()))
             async for piece in self._events():
                 await send(_body(piece))
             await send(_body(self._last(), more=False))
@@ -177,6 +177,10 @@ class CommandStream:
         if out:
             self._sent = now
         return out
+
+    def _first(self) -> bytes:
+        """Return the events that begin the stream."""
+        return events.init(self._execution.id) + events.ping()
 
     def _last(self) -> bytes:
         """Return the one event that ends the stream."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 
 __all__ = [
+    "CLEAN_PROC",
     "SPECIAL_PROC",
     "Bind",
     "Descriptors",
@@ -20,6 +21,7 @@ __all__ = [
     "Programs",
     "Share",
     "confined_command",
+    "cover_proc",
     "inner_options",
     "outer_options",
 ]
@@ -31,6 +33,12 @@ _HIDDEN_PROC = (
 )  # fmt: skip
 SPECIAL_PROC = frozenset(_READ_ONLY_PROC + _HIDDEN_PROC)
 """Files of ``/proc`` that are covered where the kernel has them."""
+
+CLEAN_PROC = ".proc"
+"""A ``/proc`` with nothing over it: the kernel allows no new one to somebody who sees none."""
+
+_NESTING = ("--cap-add", "CAP_SYS_ADMIN", "--cap-add", "CAP_SETFCAP")
+"""Capabilities in the sandbox's own user namespace, to copy mounts and to map its root again."""
 
 _PLACES = "/src"
 
@@ -89,6 +97,8 @@ class Jail:
     can_size_tmpfs: bool = True
     shm_bytes: int = 64 << 20
     volumes: tuple[Share, ...] = ()
+    nests: bool = False
+    """Whether execd may build walls of its own inside; it gives up what that takes by itself."""
 
     @property
     def mount_points(self) -> list[str]:
@@ -102,8 +112,18 @@ def inner_options(jail: Jail, descriptors: Descriptors) -> list[str]:
     """Return bubblewrap's options for the sandbox itself."""
     return [
         *("--unshare-user", "--unshare-all", "--new-session", "--die-with-parent"),
-        *(("--disable-userns",) if jail.can_forbid_userns else ()),
-        *("--cap-drop", "ALL", "--uid", "0", "--gid", "0", "--hostname", jail.hostname),
+        *(("--disable-userns",) if jail.can_forbid_userns and not jail.nests else ()),
+        *(
+            "--cap-drop",
+            "ALL",
+            *(_NESTING if jail.nests else ()),
+            "--uid",
+            "0",
+            "--gid",
+            "0",
+            "--hostname",
+            jail.hostname,
+        ),
         *("--seccomp", str(descriptors.seccomp)),
         *("--json-status-fd", str(descriptors.status), "--block-fd", str(descriptors.block)),
         *("--bind", jail.root, "/"),
@@ -111,6 +131,7 @@ def inner_options(jail: Jail, descriptors: Descriptors) -> list[str]:
         *_shares(jail.volumes),
         *("--perms", "0755", "--tmpfs", jail.library),
         *_binds(bind for bind in jail.supplies if bind.target.startswith(f"{jail.library}/")),
+        *(("--proc", f"{jail.library}/{CLEAN_PROC}") if jail.nests else ()),
         *("--remount-ro", jail.library),
         *_proc_options(jail),
         *_dev_options(jail),
@@ -174,12 +195,17 @@ def _shares(volumes: Iterable[Share]) -> list[str]:
 
 
 def _proc_options(jail: Jail) -> list[str]:
-    options = ["--proc", "/proc"]
+    return ["--proc", "/proc", *cover_proc(jail.existing_proc)]
+
+
+def cover_proc(existing: frozenset[str]) -> list[str]:
+    """Return the options that cover the special files of ``/proc``."""
+    options = []
     for path in _READ_ONLY_PROC:
-        if path in jail.existing_proc:
+        if path in existing:
             options += ["--ro-bind", path, path]
     for path in _HIDDEN_PROC:
-        if path in jail.existing_proc:
+        if path in existing:
             options += ["--ro-bind", "/dev/null", path]
     return options
 

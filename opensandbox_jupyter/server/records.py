@@ -8,6 +8,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
+from opensandbox_jupyter.constants import NESTING_EXTENSION
+
 __all__ = ["Record", "Records", "Shelf", "Snapshot", "Template", "Volume"]
 
 _SCHEMA = 3
@@ -79,6 +81,11 @@ class Record(msgspec.Struct, omit_defaults=True):
     def system(self) -> str:
         """The host's image on whose system it lies; empty when it brings its own."""
         return self.image if self.base is None else self.base
+
+    @property
+    def nests(self) -> bool:
+        """Whether isolated sessions may be opened inside."""
+        return self.extensions.get(NESTING_EXTENSION) == "enable"
 
     @property
     def alive(self) -> bool:

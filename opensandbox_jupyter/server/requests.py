@@ -9,6 +9,7 @@ from typing import Literal, TypeVar
 
 import msgspec
 
+from opensandbox_jupyter.constants import NESTING_EXTENSION
 from opensandbox_jupyter.egress.policy import OPEN, load
 from opensandbox_jupyter.server.clock import parse_stamp
 from opensandbox_jupyter.server.errors import Refusal, unsupported
@@ -80,7 +81,9 @@ class CreateSandbox(msgspec.Struct, rename="camel"):
     @property
     def fits_a_spare(self) -> bool:
         """Whether nothing is asked for that must be known before the processes start."""
-        return not (self.volumes or self.snapshot_id or self.template_id)
+        extensions = self.extensions or {}
+        is_plain = not (self.volumes or self.snapshot_id or self.template_id)
+        return is_plain and extensions.get(NESTING_EXTENSION) != "enable"
 
     def record(self, sandbox_id: str, token: str, now: float, uid: int) -> Record:
         """Return the record of the sandbox that is asked for.

@@ -85,12 +85,16 @@ _CLONE3 = 435
 _ABSENT = frozenset({"io_uring_setup", "io_uring_enter", "io_uring_register", "userfaultfd"})
 """Refused as if the kernel were without them, so that libraries take their other way."""
 
+_OF_BUBBLEWRAP = frozenset({"mount", "umount2", "pivot_root", "unshare"})
+
 _Instruction = tuple[int, int, int, int]
 _PASS: _Instruction = (_RETURN, 0, 0, _ALLOW)
 
 
-def program(machine: str | None = None) -> bytes:
+def program(machine: str | None = None, *, nests: bool = False) -> bytes:
     """Return the filter for ``machine`` (default: this one), as bubblewrap wants it.
+
+    One that ``nests`` lets bubblewrap work under it; execd puts the other one on what it starts.
 
     Raises:
         LookupError: no filter is known for that architecture.
@@ -98,11 +102,11 @@ def program(machine: str | None = None) -> bytes:
     name = machine or platform.machine()
     if name not in _MACHINES:
         raise LookupError(f"There is no system call filter for the architecture {name}.")
-    code = _instructions(_MACHINES[name])
+    code = _instructions(_MACHINES[name], nests)
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
 
 
-def _instructions(machine: _Machine) -> list[_Instruction]:
+def _instructions(machine: _Machine, nests: bool) -> list[_Instruction]:
     code = [
         (_LOAD, 0, 0, _ARCHITECTURE),
         (_JUMP_EQUAL, 1, 0, machine.audit),
@@ -116,7 +120,7 @@ def _instructions(machine: _Machine) -> list[_Instruction]:
         machine.clone,
         [
             (_LOAD, 0, 0, _FIRST),
-            (_JUMP_ANY_BIT, 0, 1, _NEW_NAMESPACES),
+            (_JUMP_ANY_BIT, 0, 1, 0 if nests else _NEW_NAMESPACES),
             _refuse(errno.EPERM),
             _PASS,
         ],
@@ -125,6 +129,8 @@ def _instructions(machine: _Machine) -> list[_Instruction]:
     for call in (machine.socket, machine.socketpair):
         code += _when_number(call, _allow_values(_FIRST, _FAMILIES))
     for call_name, number in sorted(machine.refused.items(), key=lambda item: item[1]):
+        if nests and call_name in _OF_BUBBLEWRAP:
+            continue
         error = errno.ENOSYS if call_name in _ABSENT else errno.EPERM
         code += [(_JUMP_EQUAL, 0, 1, number), _refuse(error)]
     return [*code, _PASS]

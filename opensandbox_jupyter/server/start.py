@@ -137,7 +137,7 @@ class _Start:
         return confined
 
     def _spawn(self, block: int, config: int, status: int, *sockets: int) -> Confined:
-        filter_ = self._memory_file(seccomp.program())
+        filter_ = self._memory_file(seccomp.program(nests=self._plan.jail.nests))
         numbers = walls.Descriptors(seccomp=filter_, status=status, block=block)
         command, options = self._command(numbers)
         output, output_write = self._pipe()

@@ -18,14 +18,14 @@ import psutil
 
 from opensandbox_jupyter.hosting.removal import remove_tree
 from opensandbox_jupyter.runtime_file import private_directory
-from opensandbox_jupyter.server import cgroups, probe, provision, rootfs
+from opensandbox_jupyter.server import cgroups, probe, provision, rootfs, seccomp
 from opensandbox_jupyter.server.cgroups import Cgroups, Group, Limits
 from opensandbox_jupyter.server.copying import copy_tree
 from opensandbox_jupyter.server.errors import unavailable
 from opensandbox_jupyter.server.identity import is_host_root
 from opensandbox_jupyter.server.images import Image, find_image
 from opensandbox_jupyter.server.inside import ask
-from opensandbox_jupyter.server.jail import SPECIAL_PROC, Jail, Share
+from opensandbox_jupyter.server.jail import CLEAN_PROC, SPECIAL_PROC, Jail, Share, cover_proc
 from opensandbox_jupyter.server.probe import Tools
 from opensandbox_jupyter.server.process import Confined
 from opensandbox_jupyter.server.records import Record
@@ -113,7 +113,11 @@ class Workshop:
             uid=record.outer_uid,
             socket_path=self._socket_path(record),
             python=provision.own_python(is_foreign=not record.system),
-            settings={**_settings(record), "waits": waits},
+            settings={
+                **_settings(record),
+                "waits": waits,
+                "nesting": _nesting(record, jail, tools),
+            },
             way_out=way_out,
             group=group,
             check=held.verify,
@@ -156,6 +160,7 @@ class Workshop:
             can_forbid_userns=tools.can_forbid_userns,
             can_size_tmpfs=tools.can_size_tmpfs,
             volumes=tuple(Share(*bind) for bind in held.binds()),
+            nests=record.nests,
         )
         kinds = {bind.target: Path(bind.source).is_dir() for bind in jail.supplies}
         targets = [(target, kinds.get(target, True)) for target in jail.mount_points]
@@ -308,6 +313,19 @@ def _python_environment(record: Record) -> dict[str, str]:
         return {}
     library = provision.own_library() if find_image(record.system).is_own else {}
     return {"PATH": _PATH, "VIRTUAL_ENV": rootfs.VENV, **library}
+
+
+def _nesting(record: Record, jail: Jail, tools: Tools) -> dict[str, object] | None:
+    """Return what execd needs to build walls of its own inside, if it shall."""
+    if not (record.nests and record.system and tools.can_size_tmpfs and tools.bwrap.startswith("/usr/")):
+        return None
+    return {
+        "bwrap": tools.bwrap,
+        "version": tools.version,
+        "filter": seccomp.program(),
+        "clean_proc": f"{jail.library}/{CLEAN_PROC}",
+        "cover_proc": cover_proc(jail.existing_proc),
+    }
 
 
 def _birth_certificates(pids: Collection[int]) -> list[tuple[int, float]]:

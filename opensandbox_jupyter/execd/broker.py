@@ -1,0 +1,142 @@
+"""The one process of a sandbox that may make namespaces, and asks bubblewrap to.
+
+execd begins with two capabilities and a filter that lets bubblewrap work. It forks the broker,
+which keeps both and a clean ``/proc`` in mounts of its own, and then gives all three up for good:
+so whatever execd starts is as confined as in any other sandbox. The broker is as unreadable as
+execd, has no memory of its own and takes requests from execd alone.
+"""
+
+from __future__ import annotations
+
+import array
+import ctypes
+import os
+import signal
+import socket
+import struct
+import subprocess
+from collections.abc import Sequence
+
+import msgspec
+
+from opensandbox_jupyter.execd.settings import Nesting
+
+__all__ = ["FIRST_DESCRIPTOR", "Broker", "start_broker"]
+
+FIRST_DESCRIPTOR = 200
+"""The number of a request's first descriptor in what is started; the others follow."""
+
+_MOST = 256 * 1024
+_MOST_DESCRIPTORS = 8
+_PATIENCE = 10.0
+_CLONE_NEWNS, _MS_REC, _MS_PRIVATE, _MNT_DETACH = 0x20000, 0x4000, 0x40000, 2
+_PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 4, 22, 38
+_SECCOMP_MODE_FILTER = 2
+_CAPABILITY_VERSION = 0x20080522
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Broker:
+    """execd's end of the connection to it."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+
+    def start(self, argv: Sequence[str], descriptors: Sequence[int]) -> int:
+        """Start a program in the broker's namespaces and return a pidfd of it. Blocks.
+
+        Raises:
+            OSError: it could not be started, or the broker has gone.
+        """
+        socket.send_fds(self._connection, [msgspec.json.encode(argv)], descriptors)
+        said, fds, _, _ = socket.recv_fds(self._connection, 4096, 1)
+        if not fds:
+            raise OSError(said.decode("utf-8", "replace") or "The broker of sessions has gone.")
+        return fds[0]
+
+
+def start_broker(nesting: Nesting) -> Broker:
+    """Fork the broker, and give up what it keeps. To be called before there is any thread.
+
+    Raises:
+        OSError: something could not be given up; nothing must be started then.
+    """
+    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.settimeout(_PATIENCE)
+    if os.fork() == 0:
+        try:
+            _be_broker(its)
+        finally:
+            os._exit(1)
+    its.close()
+    if ours.recv(1) != b"1":
+        raise OSError("The broker of isolated sessions did not start.")
+    _call("umount2", nesting.clean_proc.encode(), _MNT_DETACH)
+    _drop_capabilities()
+    _filter_calls(nesting.filter)
+    return Broker(ours)
+
+
+def _be_broker(connection: socket.socket) -> None:
+    _call("prctl", _PR_SET_DUMPABLE, 0, 0, 0, 0)
+    _close_others(connection.fileno())
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    _call("unshare", _CLONE_NEWNS)
+    _call("mount", None, b"/", None, _MS_REC | _MS_PRIVATE, None)
+    connection.send(b"1")
+    while True:
+        said, fds, _, _ = socket.recv_fds(connection, _MOST, _MOST_DESCRIPTORS)
+        if not said:
+            return
+        _answer(connection, msgspec.json.decode(said, type=list[str]), fds)
+
+
+def _answer(connection: socket.socket, argv: list[str], fds: list[int]) -> None:
+    numbers = [FIRST_DESCRIPTOR + n for n in range(len(fds))]
+    pidfd = -1
+    try:
+        for fd, number in zip(fds, numbers, strict=True):
+            os.dup2(fd, number)
+            os.close(fd)
+        program = subprocess.Popen(
+            argv,
+            env={},
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            pass_fds=numbers,
+            start_new_session=True,
+        )
+        pidfd = os.pidfd_open(program.pid)
+        program.returncode = 0  # the kernel reaps it
+        connection.sendmsg(
+            [b"1"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [pidfd]))]
+        )
+    except OSError as error:
+        connection.send(str(error).encode()[:4096])
+    finally:
+        for number in (*numbers, *((pidfd,) if pidfd >= 0 else ())):
+            os.close(number)
+
+
+def _close_others(kept: int) -> None:
+    os.closerange(3, kept)
+    os.closerange(kept + 1, 65_536)
+
+
+def _drop_capabilities() -> None:
+    header = struct.pack("=Ii", _CAPABILITY_VERSION, 0)
+    _call("capset", header, bytes(24))
+
+
+def _filter_calls(program: bytes) -> None:
+    code = ctypes.create_string_buffer(program, len(program))
+    head = struct.pack("@HP", len(program) // 8, ctypes.addressof(code))
+    _call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    _call("prctl", _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, head, 0, 0)
+
+
+def _call(name: str, *arguments: object) -> None:
+    if getattr(_libc, name)(*arguments) != 0:
+        raise OSError(ctypes.get_errno(), f"{name}: {os.strerror(ctypes.get_errno())}")
