@@ -3,12 +3,14 @@
 execd begins with two capabilities and a filter that lets bubblewrap work. It forks the broker,
 which keeps both and a clean ``/proc`` in mounts of its own, and then gives all three up for good:
 so whatever execd starts is as confined as in any other sandbox. The broker is as unreadable as
-execd, has no memory of its own and takes requests from execd alone.
+execd and takes requests from execd alone. A Landlock domain around execd keeps all that it starts
+from the memory of processes outside, such as bubblewrap's own, which run under the weaker filter.
 """
 
 from __future__ import annotations
 
 import array
+import contextlib
 import ctypes
 import os
 import signal
@@ -32,6 +34,8 @@ _PATIENCE = 10.0
 _CLONE_NEWNS, _MS_REC, _MS_PRIVATE, _MNT_DETACH = 0x20000, 0x4000, 0x40000, 2
 _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 4, 22, 38
 _SECCOMP_MODE_FILTER = 2
+_LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446
+_LANDLOCK_VERSION, _PATH_BENEATH, _REFER, _LEAST_LANDLOCK = 1, 1, 1 << 13, 2
 _CAPABILITY_VERSION = 0x20080522
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -55,12 +59,24 @@ class Broker:
         return fds[0]
 
 
-def start_broker(nesting: Nesting) -> Broker:
+def start_broker(nesting: Nesting) -> Broker | None:
     """Fork the broker, and give up what it keeps. To be called before there is any thread.
+
+    Where the kernel has no Landlock that is young enough, there is no broker.
 
     Raises:
         OSError: something could not be given up; nothing must be started then.
     """
+    broker = _fork_broker() if _landlock_version() >= _LEAST_LANDLOCK else None
+    _call("umount2", nesting.clean_proc.encode(), _MNT_DETACH)
+    _drop_capabilities()
+    if broker is not None:
+        _enter_domain()
+    _filter_calls(nesting.filter)
+    return broker
+
+
+def _fork_broker() -> Broker:
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.settimeout(_PATIENCE)
     if os.fork() == 0:
@@ -71,18 +87,16 @@ def start_broker(nesting: Nesting) -> Broker:
     its.close()
     if ours.recv(1) != b"1":
         raise OSError("The broker of isolated sessions did not start.")
-    _call("umount2", nesting.clean_proc.encode(), _MNT_DETACH)
-    _drop_capabilities()
-    _filter_calls(nesting.filter)
     return Broker(ours)
 
 
 def _be_broker(connection: socket.socket) -> None:
     _call("prctl", _PR_SET_DUMPABLE, 0, 0, 0, 0)
     _close_others(connection.fileno())
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    # Functions, for what is ignored would stay ignored in all that is started.
+    signal.signal(signal.SIGCHLD, _reap)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, lambda *_: None)
     _call("unshare", _CLONE_NEWNS)
     _call("mount", None, b"/", None, _MS_REC | _MS_PRIVATE, None)
     connection.send(b"1")
@@ -109,7 +123,7 @@ def _answer(connection: socket.socket, argv: list[str], fds: list[int]) -> None:
             start_new_session=True,
         )
         pidfd = os.pidfd_open(program.pid)
-        program.returncode = 0  # the kernel reaps it
+        program.returncode = 0  # reaped by the handler
         connection.sendmsg(
             [b"1"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [pidfd]))]
         )
@@ -120,6 +134,12 @@ def _answer(connection: socket.socket, argv: list[str], fds: list[int]) -> None:
             os.close(number)
 
 
+def _reap(*_: object) -> None:
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            continue
+
+
 def _close_others(kept: int) -> None:
     os.closerange(3, kept)
     os.closerange(kept + 1, 65_536)
@@ -128,6 +148,27 @@ def _close_others(kept: int) -> None:
 def _drop_capabilities() -> None:
     header = struct.pack("=Ii", _CAPABILITY_VERSION, 0)
     _call("capset", header, bytes(24))
+
+
+def _landlock_version() -> int:
+    return int(_libc.syscall(_LANDLOCK_CREATE, None, 0, _LANDLOCK_VERSION))
+
+
+def _enter_domain() -> None:
+    """Enter a domain that forbids nothing but to look into processes outside of it.
+
+    Moves between directories are forbidden in every domain, unless a rule allows them.
+    """
+    ruleset = _libc.syscall(_LANDLOCK_CREATE, struct.pack("=Q", _REFER), 8, 0)
+    if ruleset < 0:
+        raise OSError(ctypes.get_errno(), "No Landlock domain can be made.")
+    top = os.open("/", os.O_PATH | os.O_CLOEXEC)
+    rule = struct.pack("=Qi", _REFER, top)
+    _call("syscall", _LANDLOCK_ADD, ruleset, _PATH_BENEATH, rule, 0)
+    _call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    _call("syscall", _LANDLOCK_RESTRICT, ruleset, 0)
+    os.close(top)
+    os.close(ruleset)
 
 
 def _filter_calls(program: bytes) -> None:

@@ -126,7 +126,7 @@ class Enclosures:
             return ""
         return (
             "Isolated sessions need a sandbox that was created with the extension"
-            f' {NESTING_EXTENSION}="enable", and bubblewrap 0.6 or newer in /usr.'
+            f' {NESTING_EXTENSION}="enable", bubblewrap 0.6 or newer in /usr, and Landlock in the kernel (5.19).'
         )
 
     async def open(self, wanted: SessionRequest, inside: Callable[[str], Settings]) -> Enclosure:

@@ -103,7 +103,7 @@ async def _capabilities(request: Request) -> Response:
             "signal_shield": False,
             "cap_drop": {"state": "active"},
             "seccomp": {"state": "active"},
-            "landlock": {"state": "unsupported", "message": "Mounts confine a session instead."},
+            "landlock": {"state": "disabled", "message": "Mounts confine a session's files."},
             "ebpf": {"state": "unsupported", "message": "Nothing observes a session."},
         },
     }

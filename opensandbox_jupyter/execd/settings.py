@@ -22,6 +22,7 @@ class Nesting(msgspec.Struct, frozen=True):
         filter: the system call filter for all that runs here, as the kernel wants it.
         clean_proc: a ``/proc`` with nothing over it, for the broker's eyes only.
         cover_proc: bubblewrap's options that cover the special files of ``/proc``.
+        environment: what a daemon like this one needs to start.
     """
 
     bwrap: str
@@ -29,6 +30,7 @@ class Nesting(msgspec.Struct, frozen=True):
     filter: bytes
     clean_proc: str
     cover_proc: list[str]
+    environment: dict[str, str]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

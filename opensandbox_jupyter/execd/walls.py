@@ -154,6 +154,7 @@ def options(wanted: SessionRequest, nesting: Nesting, filter_fd: int) -> list[st
         *scratch,
         *("--proc", "/proc", *nesting.cover_proc, "--dev", "/dev"),
         *("--size", size, "--perms", "1777", "--tmpfs", "/dev/shm"),  # noqa: S108
+        *(word for pair in nesting.environment.items() for word in ("--setenv", *pair)),
         *wanted.mounted(),
         *("--remount-ro", "/dev", *(() if balanced else ("--remount-ro", "/"))),
         *("--chdir", wanted.mounts[0].path),

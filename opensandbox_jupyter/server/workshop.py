@@ -325,6 +325,7 @@ def _nesting(record: Record, jail: Jail, tools: Tools) -> dict[str, object] | No
         "filter": seccomp.program(),
         "clean_proc": f"{jail.library}/{CLEAN_PROC}",
         "cover_proc": cover_proc(jail.existing_proc),
+        "environment": jail.environment,
     }
 
 
