@@ -17,6 +17,7 @@ import signal
 import socket
 import struct
 import subprocess
+import threading
 from collections.abc import Sequence
 
 import msgspec
@@ -45,6 +46,7 @@ class Broker:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
+        self._turn = threading.Lock()
 
     def start(self, argv: Sequence[str], descriptors: Sequence[int]) -> int:
         """Start a program in the broker's namespaces and return a pidfd of it. Blocks.
@@ -52,8 +54,13 @@ class Broker:
         Raises:
             OSError: it could not be started, or the broker has gone.
         """
-        socket.send_fds(self._connection, [msgspec.json.encode(argv)], descriptors)
-        said, fds, _, _ = socket.recv_fds(self._connection, 4096, 1)
+        with self._turn:
+            try:
+                socket.send_fds(self._connection, [msgspec.json.encode(argv)], descriptors)
+                said, fds, _, _ = socket.recv_fds(self._connection, 4096, 1)
+            except OSError:
+                self._connection.close()  # a late answer must not be taken for the next one
+                raise
         if not fds:
             raise OSError(said.decode("utf-8", "replace") or "The broker of sessions has gone.")
         return fds[0]

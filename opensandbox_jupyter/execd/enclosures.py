@@ -30,6 +30,7 @@ from opensandbox_jupyter.execd.walls import SessionRequest, options
 __all__ = ["Enclosure", "Enclosures"]
 
 _MOST = 32
+_MOST_ANSWER = 64 * 1024
 _START_SECONDS = 15.0
 _END_SECONDS = 5.0
 _LIBRARY = str(Path(__file__).parents[2])
@@ -85,7 +86,9 @@ class Enclosure:
         try:
             head = f"GET {path} HTTP/1.1\r\nHost: session\r\n{EXECD_TOKEN_HEADER}: {self.token}"
             writer.write(f"{head}\r\nConnection: close\r\n\r\n".encode())
-            answer = await reader.read(64 * 1024)
+            answer = b""
+            while len(answer) < _MOST_ANSWER and (block := await reader.read(_MOST_ANSWER)):
+                answer += block
             head_end = answer.find(b"\r\n\r\n")
             return answer[head_end + 4 :] or b" " if b" 200 " in answer[:16] else b""
         finally:
@@ -126,7 +129,8 @@ class Enclosures:
             return ""
         return (
             "Isolated sessions need a sandbox that was created with the extension"
-            f' {NESTING_EXTENSION}="enable", bubblewrap 0.6 or newer in /usr, and Landlock in the kernel (5.19).'
+            f' {NESTING_EXTENSION}="enable",'
+            " bubblewrap 0.6 or newer in /usr, and Landlock in the kernel (5.19)."
         )
 
     async def open(self, wanted: SessionRequest, inside: Callable[[str], Settings]) -> Enclosure:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -234,6 +235,18 @@ def test_all_of_a_session_ends_with_it(box: Box, execd: httpx.Client) -> None:
 
     assert wait_until(lambda: box.run("pgrep -f 'sleep 876[5]'")[0] == 1)
     assert execd.get(session).status_code == 404
+
+
+def test_sessions_can_be_opened_at_once_and_a_busy_one_stays(execd: httpx.Client) -> None:
+    wanted = {"workspace": {"path": "/workspace"}, "idle_timeout_seconds": 1}
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda _: execd.post(SESSION, json=wanted).json(), range(4)))
+    busy, *idle = [f"{SESSION}/{one['session_id']}" for one in made]
+    execd.post(f"{busy}/run", json={"code": "sleep 600", "background": True})
+
+    assert wait_until(lambda: all(execd.get(one).status_code == 404 for one in idle))
+    assert execd.get(busy).json()["status"] == "active"
+    assert execd.delete(busy).status_code == 204
 
 
 def test_a_session_that_nobody_uses_ends(execd: httpx.Client) -> None:
