@@ -239,10 +239,12 @@ def test_all_of_a_session_ends_with_it(box: Box, execd: httpx.Client) -> None:
 
 def test_sessions_can_be_opened_at_once_and_a_busy_one_stays(execd: httpx.Client) -> None:
     wanted = {"workspace": {"path": "/workspace"}, "idle_timeout_seconds": 1}
-    with ThreadPoolExecutor(4) as pool:
-        made = list(pool.map(lambda _: execd.post(SESSION, json=wanted).json(), range(4)))
-    busy, *idle = [f"{SESSION}/{one['session_id']}" for one in made]
-    execd.post(f"{busy}/run", json={"code": "sleep 600", "background": True})
+    busy = f"{SESSION}/{execd.post(SESSION, json=wanted).json()['session_id']}"
+    begun = execd.post(f"{busy}/run", json={"code": "sleep 600", "background": True})
+    assert begun.status_code == 202
+    with ThreadPoolExecutor(3) as pool:
+        made = list(pool.map(lambda _: execd.post(SESSION, json=wanted).json(), range(3)))
+    idle = [f"{SESSION}/{one['session_id']}" for one in made]
 
     assert wait_until(lambda: all(execd.get(one).status_code == 404 for one in idle))
     assert execd.get(busy).json()["status"] == "active"
