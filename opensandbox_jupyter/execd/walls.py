@@ -82,6 +82,8 @@ class SessionRequest(msgspec.Struct, omit_defaults=True):
         """Refuse what makes no sense, or cannot be done here. Raises: Refusal."""
         if not self.mounts:
             raise bad_request("Give a workspace, or overlays.")
+        if any(mount.mode is None for mount in self.overlays or []):
+            raise _unsupported("An overlay without a mode is one of mode overlay: say rw or ro.")
         for mount in self.mounts:
             mount.check()
         for bind in self._binds():

@@ -317,7 +317,9 @@ def _python_environment(record: Record) -> dict[str, str]:
 
 def _nesting(record: Record, jail: Jail, tools: Tools) -> dict[str, object] | None:
     """Return what execd needs to build walls of its own inside, if it shall."""
-    if not (record.nests and record.system and tools.can_size_tmpfs and tools.bwrap.startswith("/usr/")):
+    if not (
+        record.nests and record.system and tools.can_size_tmpfs and tools.bwrap.startswith("/usr/")
+    ):
         return None
     return {
         "bwrap": tools.bwrap,

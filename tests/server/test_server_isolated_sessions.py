@@ -274,7 +274,8 @@ def test_a_session_that_nobody_uses_ends(execd: httpx.Client) -> None:
         ({"binds": [{"source": "/srv", "dest": "/usr/lib"}]}, 400),
         ({"profile": "none"}, 400),
         ({"uid": 1000}, 503),
-        ({"overlays": [{"path": "/workspace"}]}, 400),
+        ({"overlays": [{"path": "/workspace", "mode": "rw"}]}, 400),
+        ({"overlays": [{"path": "/srv"}]}, 503),
         ({"idle_timeout_seconds": -1}, 400),
     ],
 )
