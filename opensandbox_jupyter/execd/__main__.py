@@ -17,14 +17,16 @@ import uvicorn
 from opensandbox_jupyter.execd.app import make_app
 from opensandbox_jupyter.execd.broker import Broker, start_broker
 from opensandbox_jupyter.execd.commands import start_entrypoint
+from opensandbox_jupyter.execd.contexts import Contexts
 from opensandbox_jupyter.execd.enclosures import Enclosures
+from opensandbox_jupyter.execd.environment import command_env
 from opensandbox_jupyter.execd.executions import Book
 from opensandbox_jupyter.execd.pty import Terminals
 from opensandbox_jupyter.execd.reaper import reap_orphans
 from opensandbox_jupyter.execd.sessions import Sessions
 from opensandbox_jupyter.execd.settings import Settings, read_settings
 from opensandbox_jupyter.execd.tunnels import lead, own_socket
-from opensandbox_jupyter.execd.way_out import open_way_out
+from opensandbox_jupyter.execd.way_out import base_env, open_way_out
 from opensandbox_jupyter.hosting.tunnels import door
 
 __all__ = ["main"]
@@ -79,7 +81,9 @@ async def _serve(settings: Settings, broker: Broker | None) -> None:
     way_out = await open_way_out(settings)
     book, sessions, terminals = Book(settings.state_dir), Sessions(), Terminals()
     enclosures = Enclosures(settings, broker)
-    guard = make_app(settings, book, sessions, terminals, enclosures)
+    contexts = Contexts(lambda: command_env(base_env(settings), settings.env_file, None))
+    guard = make_app(settings, book, sessions, terminals, enclosures, contexts)
+    await contexts.listen()
     if not settings.waits:
         start_entrypoint(settings, book)
     config = uvicorn.Config(
@@ -107,7 +111,7 @@ async def _serve(settings: Settings, broker: Broker | None) -> None:
             with reap_orphans():
                 await uvicorn.Server(config).serve(sockets=[listener])
         finally:
-            closing = [room.close() for room in (book, sessions, terminals, enclosures)]
+            closing = [room.close() for room in (book, sessions, terminals, enclosures, contexts)]
             if way_out is not None:
                 closing.append(way_out.close())
             await asyncio.gather(*closing, return_exceptions=True)

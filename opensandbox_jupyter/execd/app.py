@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from opensandbox_jupyter.constants import EXECD_TOKEN_HEADER
 from opensandbox_jupyter.execd import (
     claim,
+    code,
     commands,
     directories,
     files,
@@ -24,6 +25,7 @@ from opensandbox_jupyter.execd import (
     sessions,
     uploads,
 )
+from opensandbox_jupyter.execd.contexts import Contexts
 from opensandbox_jupyter.execd.enclosures import Enclosures
 from opensandbox_jupyter.execd.errors import HANDLERS, error_response
 from opensandbox_jupyter.execd.executions import Book
@@ -37,7 +39,6 @@ __all__ = ["make_app"]
 _TOKEN = EXECD_TOKEN_HEADER.lower().encode()
 _MOST_HEADERS = 100
 _MOST_BYTES = 64 * 1024
-_CODE_PATHS = ("/code", "/code/context", "/code/contexts", "/code/contexts/{id}")
 
 
 class Guard:
@@ -82,17 +83,13 @@ async def _openapi(_: Request) -> Response:
     return answer()
 
 
-async def _no_code(_: Request) -> Response:
-    message = "Code contexts are not there yet; a session of /session keeps a shell's state."
-    return error_response(501, "NOT_SUPPORTED", message)
-
-
 def make_app(
     settings: Settings,
     book: Book,
     open_sessions: Sessions,
     terminals: Terminals,
     enclosures: Enclosures,
+    contexts: Contexts,
 ) -> Guard:
     """Return the ASGI application of the daemon."""
     routes = [
@@ -112,7 +109,7 @@ def make_app(
         *pty.ROUTES,
         *identities.ROUTES,
         *(isolated_runs.ROUTES if settings.is_nested else isolated.ROUTES),
-        *(Route(path, _no_code, methods=["GET", "POST", "DELETE"]) for path in _CODE_PATHS),
+        *code.ROUTES,
         Route("/proxy/{rest:path}", Proxy()),
     ]
     app = Starlette(routes=routes, exception_handlers=HANDLERS)
@@ -122,4 +119,5 @@ def make_app(
     app.state.sessions = open_sessions
     app.state.terminals = terminals
     app.state.enclosures = enclosures
+    app.state.contexts = contexts
     return Guard(app, settings.token)

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 
 from opensandbox_jupyter.constants import LOGS_CURSOR_HEADER, OUTPUT_HEADER
 from opensandbox_jupyter.execd import events
+from opensandbox_jupyter.execd.code import contexts_of
 from opensandbox_jupyter.execd.environment import command_env, expand
 from opensandbox_jupyter.execd.errors import Refusal, bad_request
 from opensandbox_jupyter.execd.executions import Book, Execution
@@ -152,6 +153,10 @@ async def interrupt(request: Request) -> Response:
     execution_id = request.query_params.get("id")
     if not execution_id:
         raise Refusal(400, "MISSING_QUERY", "The parameter id is missing.")
+    context = contexts_of(request).get(execution_id)
+    if context is not None:
+        await contexts_of(request).interrupt(context)
+        return Response()
     shell = sessions_of(request).get(execution_id)
     await (shell or _book(request).find(execution_id, "RUNTIME_ERROR")).interrupt()
     return Response()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import codecs
 import time
+from collections.abc import Mapping
 
 import msgspec
 
-__all__ = ["Encoder", "complete", "failed", "init", "now_ms", "ping"]
+__all__ = ["Encoder", "complete", "counted", "failed", "init", "now_ms", "ping", "result"]
 
 CHUNK = 64 * 1024
 """The most text in one event, in characters."""
@@ -49,6 +50,16 @@ def complete(milliseconds: int | None = None) -> bytes:
     """Return the last event of a success."""
     took = {} if milliseconds is None else {"execution_time": milliseconds}
     return _event("execution_complete", **took)
+
+
+def counted(number: int) -> bytes:
+    """Return the event that numbers a run of code."""
+    return _event("execution_count", execution_count=number)
+
+
+def result(data: Mapping[str, object]) -> bytes:
+    """Return the event of a value that was shown, by MIME type."""
+    return _event("result", results=data)
 
 
 def failed(value: str, traceback: list[str], name: str = "CommandExecError") -> bytes:

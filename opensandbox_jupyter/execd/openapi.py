@@ -8,6 +8,7 @@ import msgspec
 from starlette.responses import Response
 
 from opensandbox_jupyter.constants import EXECD_TOKEN_HEADER
+from opensandbox_jupyter.execd.code import CodeRequest, ContextRequest
 from opensandbox_jupyter.execd.commands import CommandRequest
 from opensandbox_jupyter.execd.entries import Ownership
 from opensandbox_jupyter.execd.files import Move, Replacement
@@ -61,6 +62,14 @@ class Session(msgspec.Struct):
     session_id: str
 
 
+class Context(msgspec.Struct):
+    """A process that remembers what ran in it."""
+
+    id: str
+    language: str
+    cwd: str
+
+
 class Terminal(msgspec.Struct):
     """A terminal, and how much it has written."""
 
@@ -96,6 +105,19 @@ OPERATIONS = (
     ),
     Operation("POST", "/session/{id}/run", "Run a command in it.", RunRequest, EVENTS),
     Operation("DELETE", "/session/{id}", "Close it."),
+    Operation("POST", "/code", "Run code and stream its events.", CodeRequest, EVENTS),
+    Operation("DELETE", "/code", "Interrupt code.", query=[Parameter("id", str, required=True)]),
+    Operation("POST", "/code/context", "Make a context.", ContextRequest, Context),
+    Operation(
+        "GET", "/code/contexts", "List contexts.", answer=list[Context],
+        query=[Parameter("language")],
+    ),
+    Operation(
+        "DELETE", "/code/contexts", "End the contexts of a language.",
+        query=[Parameter("language", str, required=True)],
+    ),
+    Operation("GET", "/code/contexts/{id}", "Look at a context.", answer=Context),
+    Operation("DELETE", "/code/contexts/{id}", "End a context."),
     Operation(
         "POST", "/pty", "Make a terminal.", PtyRequest, Session, status=201, body_required=False
     ),

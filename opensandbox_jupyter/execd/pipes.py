@@ -62,6 +62,14 @@ class Pipe:
             self._loop.add_reader(self._fd, self._read)
             self._reading = True
 
+    def read_waiting(self) -> None:
+        """Read now what has been written so far."""
+        left = self.waiting
+        while left > 0 and self.is_open:
+            before = self.waiting
+            self._read()
+            left -= max(1, before - self.waiting)
+
     def discard(self) -> None:
         """From now on, read and forget, so that whoever still writes is not held up."""
         self._on_data = self._on_end = None

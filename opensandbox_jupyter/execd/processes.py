@@ -94,6 +94,11 @@ class Process:
         self.exited = asyncio.Event()
         self._watch()
 
+    def kill(self) -> None:
+        """End it at once; what it has started goes on."""
+        if not self.exited.is_set():
+            self._popen.kill()
+
     def _watch(self) -> None:
         try:
             fd = os.pidfd_open(self.pid)

@@ -25,6 +25,7 @@ _HOLD_LINE = 0.02
 _HOLD_CHUNK = 0.005
 _AHEAD = 1024 * 1024
 _SLICE = 64 * 1024
+_EVENT = "event"
 
 
 class Source(Protocol):
@@ -69,6 +70,10 @@ class Output:
     def feed_stderr(self, data: bytes) -> None:
         """Take a block of standard error."""
         self._feed("stderr", data)
+
+    def feed_event(self, event: bytes) -> None:
+        """Take an event that stands between blocks of output."""
+        self._feed(_EVENT, event)
 
     def _feed(self, stream: str, data: bytes) -> None:
         self._blocks.append((stream, data))
@@ -144,6 +149,9 @@ class CommandStream:
         while not self._gone:
             ended = self._execution.drained
             for stream, data in self._output.take():
+                if stream == _EVENT:
+                    yield self._flushed() + data
+                    continue
                 encoder = self._encoders[stream]
                 for at in range(0, len(data), _SLICE):
                     if piece := encoder.feed(data[at : at + _SLICE]):
@@ -161,6 +169,11 @@ class CommandStream:
                 yield events.ping()
                 ping_at = now + _PING_EVERY
             await self._output.wait(min([ping_at, *self._due.values()]))
+
+    def _flushed(self) -> bytes:
+        """Return all text that is held."""
+        self._due.clear()
+        return b"".join(encoder.flush() for encoder in self._encoders.values())
 
     def _late(self, now: float, *, final: bool) -> bytes:
         """Return the events of text that was held long enough, and remember when to look again."""

@@ -1,4 +1,4 @@
-"""One run in a session's shell."""
+"""One run in a process that stays."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING
 from opensandbox_jupyter.execd.processes import Process
 
 if TYPE_CHECKING:
-    from opensandbox_jupyter.execd.shells import Shell
+    from opensandbox_jupyter.execd.resident import Resident
 
 __all__ = ["Turn"]
 
 
 class Turn:
-    """One run in a shell. It is read like a command's execution.
+    """One run. It is read like a command's execution.
 
     Attributes:
-        id: that of the session.
+        id: that of the session or context.
         exit_code: the status of the last command; -1 when a signal or the timeout ended it.
         drained: whether all of its output has been read.
     """
 
-    def __init__(self, shell: Shell) -> None:
-        self.id = shell.id
-        self.process: Process | None = shell.process
+    def __init__(self, resident: Resident) -> None:
+        self.id = resident.id
+        self.process: Process | None = resident.process
         self.exit_code: int | None = None
         self.error: str | None = None
         self.drained = False
@@ -37,7 +37,7 @@ class Turn:
         self.began = time.clock_gettime(time.CLOCK_BOOTTIME)
         self._start = time.monotonic()
         self._took = 0.0
-        self._shell = shell
+        self._resident = resident
 
     @property
     def milliseconds(self) -> int:
@@ -55,16 +55,16 @@ class Turn:
 
     def pause(self) -> None:
         """Stop reading output for now."""
-        self._shell.pause()
+        self._resident.pause()
 
     def resume(self) -> None:
         """Go on reading output."""
-        self._shell.resume()
+        self._resident.resume()
 
     def discard(self) -> None:
         """Nobody looks any more; what still runs is interrupted."""
         self.feeds = {}
         self.on_change = lambda: None
-        self._shell.resume()
+        self._resident.resume()
         if not self.drained:
-            self._shell.abandon(self)
+            self._resident.abandon(self)

@@ -34,6 +34,15 @@ _MODULES = (
     "websockets",
 )  # fmt: skip
 
+_NOTEBOOK = f"{EXECD_LIBRARY}/.notebook"
+"""Where a sandbox sees what code contexts need beside its own Python."""
+
+_NOTEBOOK_MODULES = (
+    "IPython", "asttokens", "decorator", "executing", "ipython_pygments_lexers", "jedi",
+    "matplotlib_inline", "parso", "pexpect", "prompt_toolkit", "ptyprocess", "pure_eval",
+    "pygments", "stack_data", "traitlets", "typing_extensions", "wcwidth", "exceptiongroup",
+)  # fmt: skip
+
 SYSTEM = ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin")
 _SETTINGS = (
     "/etc/alternatives", "/etc/ld.so.cache", "/etc/ssl/certs", "/etc/ssl/openssl.cnf",
@@ -63,7 +72,8 @@ def supplies() -> tuple[Bind, ...]:
     binds = list(programs().binds)
     binds += [Bind(_real(path), path) for path in _SETTINGS if Path(path).exists()]
     binds.append(Bind(_real(sys.base_prefix), OWN_PYTHON))
-    binds += [Bind(str(path), f"{EXECD_LIBRARY}/{path.name}") for path in _module_files()]
+    for names, place in ((_MODULES, EXECD_LIBRARY), (_NOTEBOOK_MODULES, _NOTEBOOK)):
+        binds += [Bind(str(path), f"{place}/{path.name}") for path in _module_files(names)]
     return tuple(binds)
 
 
@@ -165,10 +175,10 @@ def _real(path: str) -> str:
     return str(Path(path).resolve())
 
 
-def _module_files() -> list[Path]:
-    """Return the package directories and files that execd imports, sorted by name."""
+def _module_files(names: Sequence[str]) -> list[Path]:
+    """Return the package directories and files of those of ``names`` that are here, sorted."""
     files = set()
-    for name in _MODULES:
+    for name in names:
         spec = find_spec(name)
         if spec is None or spec.origin is None:
             continue

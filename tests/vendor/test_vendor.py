@@ -41,3 +41,11 @@ def test_the_vendors_sdk_changes_what_a_sandbox_may_reach(tmp_path: Path) -> Non
         threading.Thread(target=target.serve_forever, daemon=True).start()
         run("egress_scenario.py", str(target.server_address[1]))
         target.shutdown()
+
+
+def test_the_vendors_code_interpreter_finds_its_contexts() -> None:
+    run("code_scenario.py")
+
+
+def test_the_vendors_command_line_works_on_our_server() -> None:
+    run("cli_scenario.py")

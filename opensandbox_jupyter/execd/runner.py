@@ -1,0 +1,212 @@
+"""Runs code in a namespace that stays. Started by the sandbox's own Python, of whatever version.
+
+``python3 runner.py ASK ANSWER LIBRARY``: reads requests from the descriptor ASK and answers on the
+descriptor ANSWER, one JSON object a line. What code prints goes to the usual descriptors. IPython
+is taken from where the sandbox has it, else from LIBRARY; where neither can be imported, plain
+Python does the same with fewer conveniences.
+"""
+
+import sys
+
+sys.path[0] = ""  # as in an interactive interpreter, and never the directory of this file
+
+import ast  # noqa: E402
+import base64  # noqa: E402
+import builtins  # noqa: E402
+import json  # noqa: E402
+import os  # noqa: E402
+import subprocess  # noqa: E402
+import traceback  # noqa: E402
+
+INLINE = "module://matplotlib_inline.backend_inline"
+
+
+class NoInput(Exception):
+    """Code asked for input, which nobody can give."""
+
+
+class Line:
+    """The line to execd."""
+
+    def __init__(self, ask, answer):
+        self._ask = os.fdopen(ask, "rb")
+        self._answer = answer
+
+    def read(self):
+        """Return the next request, ``None`` at the end."""
+        line = self._ask.readline()
+        return json.loads(line.decode("utf-8")) if line else None
+
+    def say(self, kind, **more):
+        """Answer."""
+        flush()
+        text = json.dumps(dict(more, type=kind), default=str, allow_nan=False)
+        data = memoryview(text.encode("utf-8", "backslashreplace") + b"\n")
+        while data:
+            data = data[os.write(self._answer, data) :]
+
+    def show(self, data):
+        """Show a value by MIME type, and wait until all that was printed before has been read."""
+        self.say("result", data={kind: plain(value) for kind, value in data.items()})
+        self._ask.readline()
+
+
+def flush():
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:
+            pass
+
+
+def plain(value):
+    """Return a value of a MIME type as JSON can hold it."""
+    if isinstance(value, (bytes, bytearray)):
+        return base64.b64encode(bytes(value)).decode("ascii")
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return str(value)
+    return value
+
+
+def no_input(*_):
+    raise NoInput("Code cannot ask for input here: put the value into the code.")
+
+
+class Plain:
+    """Python without IPython."""
+
+    def __init__(self, line):
+        self._line = line
+        self._count = 0
+        self.names = {"__name__": "__main__", "__builtins__": builtins}
+        self.is_over = False
+
+    def run(self, code):
+        self._count += 1
+        self._line.say("count", count=self._count)
+        try:
+            tree = ast.parse(code, "<cell>")
+            last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+            exec(compile(tree, "<cell>", "exec"), self.names)
+            if last is not None:
+                value = eval(compile(ast.Expression(last.value), "<cell>", "eval"), self.names)
+                if value is not None:
+                    self._line.show({"text/plain": repr(value)})
+        except SystemExit:
+            self.is_over = True
+        except BaseException as error:
+            return told(error, traceback.format_exception(type(error), error, error.__traceback__))
+        return None
+
+
+def told(error, lines):
+    return {
+        "ename": type(error).__name__,
+        "evalue": str(error),
+        "traceback": [str(line) for line in lines],
+    }
+
+
+def with_ipython(line):
+    """Return what runs code by IPython."""
+    from IPython.core.displayhook import DisplayHook
+    from IPython.core.displaypub import DisplayPublisher
+    from IPython.core.interactiveshell import InteractiveShell
+    from traitlets.config import Config
+
+    class Hook(DisplayHook):
+        def start_displayhook(self):
+            self.shown = {}
+
+        def write_output_prompt(self):
+            pass
+
+        def write_format_data(self, format_dict, md_dict=None):
+            self.shown = format_dict
+
+        def finish_displayhook(self):
+            if self.shown:
+                line.show(self.shown)
+
+    class Publisher(DisplayPublisher):
+        def publish(self, data, metadata=None, *args, **kwargs):
+            line.show(data)
+
+        def clear_output(self, wait=False):
+            pass
+
+    class Shell(InteractiveShell):
+        failure = None
+        is_over = False
+
+        def _showtraceback(self, etype, evalue, stb):
+            self.failure = told(evalue, stb)
+
+        def ask_exit(self):
+            self.is_over = True
+
+        def enable_gui(self, gui=None):
+            pass
+
+        def system(self, cmd):
+            flush()
+            command = self.var_expand(cmd, depth=1)
+            self.user_ns["_exit_code"] = subprocess.call(command, shell=True)
+
+        def run(self, code):
+            self.failure = None
+            line.say("count", count=self.execution_count)
+            result = self.run_cell(code, store_history=True)
+            error = result.error_before_exec or result.error_in_exec
+            if isinstance(error, SystemExit):
+                self.is_over = True
+                return None
+            if error is None:
+                return None
+            return self.failure or told(error, [])
+
+    config = Config()
+    config.HistoryManager.enabled = False
+    config.InteractiveShell.colors = "Linux"
+    config.InteractiveShell.displayhook_class = Hook
+    config.InteractiveShell.display_pub_class = Publisher
+    shell = Shell.instance(config=config, displayhook_class=Hook, display_pub_class=Publisher)
+    try:
+        import matplotlib_inline  # noqa: F401
+
+        os.environ.setdefault("MPLBACKEND", INLINE)
+    except ImportError:
+        pass
+    return shell
+
+
+def main():
+    line = Line(int(sys.argv[1]), int(sys.argv[2]))
+    for end in (int(sys.argv[1]), int(sys.argv[2])):
+        os.set_inheritable(end, False)
+    sys.path.append(sys.argv[3])
+    sys.argv = [""]
+    builtins.input = no_input
+    try:
+        shell = with_ipython(line)
+    except Exception:  # whatever keeps it from being imported
+        shell = Plain(line)
+    while not shell.is_over:
+        try:
+            request = line.read()
+        except KeyboardInterrupt:
+            continue  # meant for a run that has just ended
+        if request is None:
+            break
+        if "code" not in request:
+            continue
+        try:
+            failure = shell.run(request["code"])
+        except KeyboardInterrupt as error:
+            failure = told(error, ["KeyboardInterrupt"])
+        line.say("done", error=failure, over=shell.is_over)
+
+
+main()
