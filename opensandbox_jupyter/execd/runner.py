@@ -111,10 +111,28 @@ def told(error, lines):
 
 def with_ipython(line):
     """Return what runs code by IPython."""
+    from traitlets.config import Config
+
+    hook, publisher = shown_by(line)
+    config = Config()
+    config.HistoryManager.enabled = False
+    config.InteractiveShell.colors = "Linux"
+    shell = shell_class(line).instance(
+        config=config, displayhook_class=hook, display_pub_class=publisher
+    )
+    try:
+        import matplotlib_inline  # noqa: F401
+
+        os.environ.setdefault("MPLBACKEND", INLINE)
+    except ImportError:
+        pass
+    return shell
+
+
+def shown_by(line):
+    """Return what shows last values, and what shows all others."""
     from IPython.core.displayhook import DisplayHook
     from IPython.core.displaypub import DisplayPublisher
-    from IPython.core.interactiveshell import InteractiveShell
-    from traitlets.config import Config
 
     class Hook(DisplayHook):
         def start_displayhook(self):
@@ -136,6 +154,13 @@ def with_ipython(line):
 
         def clear_output(self, wait=False):
             pass
+
+    return Hook, Publisher
+
+
+def shell_class(line):
+    """Return the class of the shell."""
+    from IPython.core.interactiveshell import InteractiveShell
 
     class Shell(InteractiveShell):
         failure = None
@@ -167,19 +192,7 @@ def with_ipython(line):
                 return None
             return self.failure or told(error, [])
 
-    config = Config()
-    config.HistoryManager.enabled = False
-    config.InteractiveShell.colors = "Linux"
-    config.InteractiveShell.displayhook_class = Hook
-    config.InteractiveShell.display_pub_class = Publisher
-    shell = Shell.instance(config=config, displayhook_class=Hook, display_pub_class=Publisher)
-    try:
-        import matplotlib_inline  # noqa: F401
-
-        os.environ.setdefault("MPLBACKEND", INLINE)
-    except ImportError:
-        pass
-    return shell
+    return Shell
 
 
 def main():
