@@ -8,15 +8,18 @@ Python does the same with fewer conveniences.
 
 import sys
 
-sys.path[0] = ""  # as in an interactive interpreter, and never the directory of this file
+if __name__ == "__main__":
+    sys.path[0] = ""  # as in an interactive interpreter, and never the directory of this file
 
-import ast  # noqa: E402
-import base64  # noqa: E402
-import builtins  # noqa: E402
-import json  # noqa: E402
-import os  # noqa: E402
-import subprocess  # noqa: E402
-import traceback  # noqa: E402
+import ast
+import base64
+import builtins
+import json
+import os
+import subprocess
+import traceback
+
+__all__ = ["main"]
 
 INLINE = "module://matplotlib_inline.backend_inline"
 
@@ -196,6 +199,7 @@ def shell_class(line):
 
 
 def main():
+    """Run what is asked for, until there is no more."""
     line = Line(int(sys.argv[1]), int(sys.argv[2]))
     for end in (int(sys.argv[1]), int(sys.argv[2])):
         os.set_inheritable(end, False)
@@ -222,4 +226,5 @@ def main():
         line.say("done", error=failure, over=shell.is_over)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -121,7 +121,7 @@ class CreateSandbox(msgspec.Struct, rename="camel"):
         if self.secure_access:
             raise unsupported("secure access: its endpoints are local and carry a token", 400)
         if self.credential_proxy and self.credential_proxy.get("enabled"):
-            raise unsupported("the credential proxy")
+            raise unsupported("the credential proxy", 400)
 
     def _network_policy(self) -> object:
         """Who asks for no policy gets the public internet; one without a default denies."""
