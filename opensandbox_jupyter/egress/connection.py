@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 import h11
 
 from opensandbox_jupyter.egress.hello import UNRECOGNIZED_NAME, Misnamed, first_words
+from opensandbox_jupyter.egress.injection import MOST_BODY, Injection
 from opensandbox_jupyter.egress.judge import Refused
-from opensandbox_jupyter.egress.targets import Target, end_to_end, read_target
+from opensandbox_jupyter.egress.policy import Destination
+from opensandbox_jupyter.egress.targets import Target, end_to_end, read_inner_target, read_target
+from opensandbox_jupyter.egress.tls import decrypted
 
 if TYPE_CHECKING:
-    from opensandbox_jupyter.egress.proxy import Flow, Proxy
+    from opensandbox_jupyter.egress.proxy import Flow, Keeper, Proxy
 
 __all__ = ["BUFFER", "Connection", "refusal"]
 
@@ -29,7 +32,8 @@ _ANSWER_SECONDS = 300.0
 _HALF_OPEN_SECONDS = 120.0
 _LAST_WORDS_SECONDS = 10.0
 _STATUS = {
-    400: "Bad Request", 403: "Forbidden", 431: "Request Header Fields Too Large",
+    400: "Bad Request", 403: "Forbidden", 413: "Content Too Large",
+    431: "Request Header Fields Too Large",
     502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout",
 }  # fmt: skip
 
@@ -48,6 +52,8 @@ def refusal(refused: Refused, *, has_body: bool = True) -> bytes:
 
 class Connection:
     """Reads requests, has each of them judged, and carries the bytes of those that may pass."""
+
+    scheme = "http"
 
     def __init__(
         self, proxy: Proxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -107,6 +113,10 @@ class Connection:
     async def _serve(self, request: h11.Request) -> bool:
         """Answer one request; return whether there may be another one."""
         target = read_target(request)
+        keeper = self._proxy.keeper
+        if target.path is None and keeper is not None and _is_kept(keeper, target.destination):
+            await self._end_tunnel(keeper, target.destination)
+            return False
         flow = await self._proxy.open(target.destination, self._writer)
         try:
             if target.path is None:
@@ -115,6 +125,21 @@ class Connection:
             return await self._pass_on(request, target, flow)
         finally:
             self._proxy.done(flow)
+
+    async def _end_tunnel(self, keeper: Keeper, destination: Destination) -> None:
+        """Be the server that a tunnel leads to, and ask the real one with credentials."""
+        await self._proxy.check(destination)
+        early, _ = self._http.trailing_data
+        self._is_answering = True
+        self._writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        try:
+            hello = await first_words(self._reader, early, destination)
+        except Misnamed:
+            self._writer.write(UNRECOGNIZED_NAME)
+            raise
+        context = keeper.authority.context_for(destination.host)
+        async with decrypted(self._reader, self._writer, hello, context) as (reader, writer):
+            await _Inner(self._proxy, keeper, destination, reader, writer).run()
 
     async def _tunnel(self, flow: Flow) -> None:
         early, _ = self._http.trailing_data
@@ -137,14 +162,21 @@ class Connection:
     async def _pass_on(self, request: h11.Request, target: Target, flow: Flow) -> bool:
         assert target.path is not None
         outside = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_BYTES)
-        headers = [(b"host", target.host)]
-        headers += [(name, value) for name, value in end_to_end(request.headers) if name != b"host"]
-        if any(name == b"transfer-encoding" for name, _ in request.headers):
+        headers = [pair for pair in end_to_end(request.headers) if pair[0] != b"host"]
+        path, body = target.path, None
+        injection = self._injection(request, target)
+        if injection is not None:
+            path, headers = injection.path(path), injection.headers(headers)
+            if injection.changes_body:
+                body = injection.body(await self._whole_body())
+                headers = [pair for pair in headers if pair[0] != b"content-length"]
+                headers.append((b"content-length", str(len(body)).encode()))
+        if body is None and any(name == b"transfer-encoding" for name, _ in request.headers):
             headers.append((b"transfer-encoding", b"chunked"))
-        headers.append((b"connection", b"close"))
-        asked = h11.Request(method=request.method, target=target.path, headers=headers)
+        headers = [(b"host", target.host), *headers, (b"connection", b"close")]
+        asked = h11.Request(method=request.method, target=path, headers=headers)
         flow.writer.write(outside.send(asked) or b"")
-        asking = asyncio.ensure_future(self._ask(outside, flow))
+        asking = asyncio.ensure_future(self._ask(outside, flow, body))
         try:
             await self._answer(outside, flow)
         except (h11.ProtocolError, ConnectionError) as error:
@@ -160,9 +192,35 @@ class Connection:
         await _flush((self._writer,))
         return False
 
-    async def _ask(self, outside: h11.Connection, flow: Flow) -> None:
+    def _injection(self, request: h11.Request, target: Target) -> Injection | None:
+        """Return what a credential changes in a request, if one is meant for it."""
+        keeper, destination = self._proxy.keeper, target.destination
+        if keeper is None or not isinstance(destination.host, str):
+            return None
+        path = (target.path or "").partition("?")[0]
+        method = request.method.decode("ascii").upper()
+        place = (self.scheme, destination.host, destination.port)
+        binding = keeper.vault.find(*place, method, path)
+        return None if binding is None else Injection(keeper.vault, binding)
+
+    async def _whole_body(self) -> bytes:
+        """Return a request's body, which must not be large. Raises: Refused 413."""
+        body = b""
+        while True:
+            event = await asyncio.wait_for(self._event(), _IDLE_SECONDS)
+            if not isinstance(event, h11.Data):
+                return body
+            body += event.data
+            if len(body) > MOST_BODY:
+                raise Refused(413, "A body in which a credential is put is at most 1 MiB long.")
+
+    async def _ask(self, outside: h11.Connection, flow: Flow, body: bytes | None = None) -> None:
         """Pass the request's body on. Whatever goes wrong with it cuts the connection."""
         try:
+            if body is not None:
+                flow.writer.write(outside.send(h11.Data(data=body)) or b"")
+                flow.writer.write(outside.send(h11.EndOfMessage()) or b"")
+                return
             while True:
                 event = await asyncio.wait_for(self._event(), _IDLE_SECONDS)
                 if isinstance(event, h11.Data):
@@ -204,6 +262,37 @@ class Connection:
         """Send the last words of a connection, which the other end shall get to read."""
         self._writer.write(answer)
         await _flush((self._writer,))
+
+
+class _Inner(Connection):
+    """Requests inside a tunnel that ends here; all of them are for its one destination."""
+
+    scheme = "https"
+
+    def __init__(
+        self,
+        proxy: Proxy,
+        keeper: Keeper,
+        destination: Destination,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        super().__init__(proxy, reader, writer)
+        self._keeper = keeper
+        self._destination = destination
+
+    async def _serve(self, request: h11.Request) -> bool:
+        target = read_inner_target(request, self._destination)
+        flow = await self._proxy.open(self._destination, self._writer, self._keeper.upstream)
+        try:
+            return await self._pass_on(request, target, flow)
+        finally:
+            self._proxy.done(flow)
+
+
+def _is_kept(keeper: Keeper, destination: Destination) -> bool:
+    host = destination.host
+    return isinstance(host, str) and keeper.vault.leads_to("https", host, destination.port)
 
 
 def _answer_to_pass_on(event: h11.Response) -> h11.Response:

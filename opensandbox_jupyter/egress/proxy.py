@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,13 +14,27 @@ from opensandbox_jupyter.egress.addresses import Address
 from opensandbox_jupyter.egress.connection import BUFFER, Connection, refusal
 from opensandbox_jupyter.egress.judge import Judge, Refused
 from opensandbox_jupyter.egress.policy import DENY_ALL, Destination, NetworkPolicy
+from opensandbox_jupyter.egress.tls import Authority
+from opensandbox_jupyter.egress.vault import Vault
 
-__all__ = ["Proxy"]
+__all__ = ["Keeper", "Proxy"]
 
 _LOG = logging.getLogger(__name__)
 MOST_CONNECTIONS = 256
 _DIAL_SECONDS = 10.0
 _LAST_WORDS_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Keeper:
+    """What a sandbox with credentials has: its vault, and whom it trusts for their hosts.
+
+    ``upstream`` is how the servers outside are spoken to, and so by whom they must be certified.
+    """
+
+    vault: Vault
+    authority: Authority
+    upstream: ssl.SSLContext
 
 
 @dataclass(eq=False)
@@ -41,7 +56,13 @@ class Flow:
 class Proxy:
     """Lets a sandbox reach what its policy allows."""
 
-    def __init__(self, judge: Judge, policy: NetworkPolicy = DENY_ALL) -> None:
+    def __init__(
+        self,
+        judge: Judge,
+        policy: NetworkPolicy = DENY_ALL,
+        keeper: Keeper | None = None,
+    ) -> None:
+        self.keeper = keeper
         self._judge = judge
         self._policy = policy
         self._flows: set[Flow] = set()
@@ -69,14 +90,23 @@ class Proxy:
             self._accept, path, limit=BUFFER, backlog=256
         )
 
-    async def open(self, destination: Destination, client: asyncio.StreamWriter) -> Flow:
-        """Connect to ``destination`` for ``client``.
+    async def check(self, destination: Destination) -> None:
+        """Make sure that ``destination`` is allowed now. Raises: Refused."""
+        await self._judge.addresses(self._policy, destination)
+
+    async def open(
+        self,
+        destination: Destination,
+        client: asyncio.StreamWriter,
+        tls: ssl.SSLContext | None = None,
+    ) -> Flow:
+        """Connect to ``destination`` for ``client``, by TLS if that is given.
 
         Raises:
             Refused: it is not allowed, or does not answer.
         """
         addresses = await self._judge.addresses(self._policy, destination)
-        address, reader, writer = await _dial(destination, addresses)
+        address, reader, writer = await _dial(destination, addresses, tls)
         try:
             # The policy may have changed meanwhile.
             self._judge.check(self._policy, destination, [address])
@@ -125,15 +155,24 @@ class Proxy:
 
 
 async def _dial(
-    destination: Destination, addresses: Sequence[Address]
+    destination: Destination, addresses: Sequence[Address], tls: ssl.SSLContext | None
 ) -> tuple[Address, asyncio.StreamReader, asyncio.StreamWriter]:
     """Connect to the first address that answers; nothing is looked up any more."""
     status, why = 502, "nothing answers there"
     for address in addresses[:4]:
         try:
             reader, writer = await asyncio.wait_for(
-                asyncio.open_connection(str(address), destination.port, limit=BUFFER), _DIAL_SECONDS
+                asyncio.open_connection(
+                    str(address),
+                    destination.port,
+                    limit=BUFFER,
+                    ssl=tls,
+                    server_hostname=None if tls is None else str(destination.host),
+                ),
+                _DIAL_SECONDS,
             )
+        except ssl.SSLCertVerificationError as error:
+            status, why = 502, f"its certificate is not trusted: {error.verify_message}"
         except (asyncio.TimeoutError, TimeoutError):
             status, why = 504, "nothing answered in time"
         except OSError as error:

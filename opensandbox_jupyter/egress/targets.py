@@ -11,7 +11,7 @@ from opensandbox_jupyter.egress.judge import Refused
 from opensandbox_jupyter.egress.names import Unreadable, parse_authority, shown
 from opensandbox_jupyter.egress.policy import Destination
 
-__all__ = ["Target", "end_to_end", "read_target"]
+__all__ = ["Target", "end_to_end", "read_inner_target", "read_target"]
 
 _ABSOLUTE = re.compile(r"http://([^/?#\\]+)(/[^#]*|\?[^#]*|)", re.IGNORECASE)
 _HOP_BY_HOP = frozenset(
@@ -33,7 +33,8 @@ class Target:
     @property
     def host(self) -> bytes:
         """The only ``Host`` that the destination is told."""
-        port = "" if self.destination.port == 80 else f":{self.destination.port}"
+        is_usual = self.destination.port == self.destination.usual_port
+        port = "" if is_usual else f":{self.destination.port}"
         return f"{shown(self.destination.host)}{port}".encode("ascii")
 
 
@@ -65,6 +66,30 @@ def read_target(request: h11.Request) -> Target:
         raise Refused(400, str(error)) from error
     path = found[2] if found[2].startswith("/") else f"/{found[2]}"
     return Target(Destination(host, port, 80), path)
+
+
+def read_inner_target(request: h11.Request, destination: Destination) -> Target:
+    """Return what is asked for inside a tunnel that ends here.
+
+    Raises:
+        Refused: 400, it is asked for at another host, or not as a server is asked.
+    """
+    text = request.target.decode("ascii")
+    lengths = [value for name, value in request.headers if name == b"content-length"]
+    if lengths and any(name == b"transfer-encoding" for name, _ in request.headers):
+        raise Refused(400, "A request has a length or is chunked, never both.")
+    if not text.startswith("/") or request.method == b"CONNECT":
+        raise Refused(400, "A server is asked for a path.")
+    for name, value in request.headers:
+        if name != b"host":
+            continue
+        try:
+            host, port = parse_authority(value.decode("latin-1"), destination.usual_port)
+        except Unreadable as error:
+            raise Refused(400, str(error)) from error
+        if (host, port) != (destination.host, destination.port):
+            raise Refused(400, "The Host header names another host than the tunnel.")
+    return Target(destination, text)
 
 
 def end_to_end(headers: h11._headers.Headers | _Headers) -> _Headers:

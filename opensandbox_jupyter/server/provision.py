@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 import sys
 import sysconfig
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from opensandbox_jupyter.server.jail import Bind, Programs
 __all__ = [
     "EXECD_LIBRARY",
     "SYSTEM",
+    "certificates",
     "execd_command",
     "execd_environment",
     "foreign_supplies",
@@ -52,6 +54,7 @@ _SETTINGS = (
 
 _HOST = "/opt/opensandbox/host"
 """Where a sandbox with a system of its own sees what execd needs of the host's."""
+_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 _LOADERS = ("/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1")
 
 _START = """\
@@ -148,6 +151,15 @@ def execd_command(config: int, limits: Mapping[int, int], python: Sequence[str])
     """
     start = _START.format(limits=dict(limits), library=EXECD_LIBRARY)
     return (*python, "-I", "-B", "-c", start, "--config-fd", str(config))
+
+
+def certificates() -> bytes:
+    """Return the certificates that this host trusts, PEM; nothing where none are found."""
+    found = ssl.get_default_verify_paths()
+    for path in (found.cafile, *_BUNDLES):
+        if path and Path(path).is_file():
+            return Path(path).read_bytes().rstrip() + b"\n"
+    return b""
 
 
 def execd_environment() -> dict[str, str]:

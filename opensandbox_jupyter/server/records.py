@@ -67,6 +67,8 @@ class Record(msgspec.Struct, omit_defaults=True):
     """The last changes of state: when, the reason, and what was said of it."""
     last_words: str = ""
     """The end of what execd wrote, kept when the processes ended by themselves."""
+    keeps_credentials: bool = False
+    """Whether its proxy may put credentials into requests."""
     network_policy: Any = None
     """What the sandbox may reach, as JSON. Whatever cannot be read denies all."""
     egress_token: str = ""

@@ -48,6 +48,10 @@ class _Platform(msgspec.Struct):
     arch: Literal["amd64", "arm64"]
 
 
+class _CredentialProxy(msgspec.Struct):
+    enabled: bool = False
+
+
 class CreateSandbox(msgspec.Struct, rename="camel"):
     """The body of a create. Unknown keys are ignored."""
 
@@ -61,7 +65,7 @@ class CreateSandbox(msgspec.Struct, rename="camel"):
     metadata: dict[str, str] | None = None
     platform: _Platform | None = None
     network_policy: dict[str, object] | None = None
-    credential_proxy: dict[str, object] | None = None
+    credential_proxy: _CredentialProxy | None = None
     secure_access: bool = False
     lifecycle: dict[str, object] | None = None
     volumes: list[VolumeRequest] | None = None
@@ -82,8 +86,9 @@ class CreateSandbox(msgspec.Struct, rename="camel"):
     def fits_a_spare(self) -> bool:
         """Whether nothing is asked for that must be known before the processes start."""
         extensions = self.extensions or {}
-        is_plain = not (self.volumes or self.snapshot_id or self.template_id)
-        return is_plain and extensions.get(NESTING_EXTENSION) != "enable"
+        needs_files = self.volumes or self.snapshot_id or self.template_id
+        needs_walls = extensions.get(NESTING_EXTENSION) == "enable"
+        return not (needs_files or needs_walls or self._keeps_credentials)
 
     def record(self, sandbox_id: str, token: str, now: float, uid: int) -> Record:
         """Return the record of the sandbox that is asked for.
@@ -113,15 +118,20 @@ class CreateSandbox(msgspec.Struct, rename="camel"):
             memory=parse_memory(limits["memory"]) if "memory" in limits else None,
             disk=parse_size("disk", limits["disk"]) if "disk" in limits else None,
             network_policy=self._network_policy(),
+            keeps_credentials=self._keeps_credentials,
         )
+
+    @property
+    def _keeps_credentials(self) -> bool:
+        return self.credential_proxy is not None and self.credential_proxy.enabled
 
     def _refuse_unsupported(self) -> None:
         if self.lifecycle:
             raise unsupported("lifecycle commands", 400)
         if self.secure_access:
             raise unsupported("secure access: its endpoints are local and carry a token", 400)
-        if self.credential_proxy and self.credential_proxy.get("enabled"):
-            raise unsupported("the credential proxy", 400)
+        if self._keeps_credentials and self.network_policy is None:
+            raise _invalid("`credentialProxy` needs a `networkPolicy`, which says what is reached.")
 
     def _network_policy(self) -> object:
         """Who asks for no policy gets the public internet; one without a default denies."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from opensandbox_jupyter.server.identity import owner
 from opensandbox_jupyter.server.images import Image
 
-__all__ = ["ENV_FILE", "VENV", "build", "furnish", "secure_mount_points"]
+__all__ = ["ENV_FILE", "VENV", "build", "furnish", "secure_mount_points", "write_file"]
 
 VENV = "/opt/venv"
 """The environment that is first on ``PATH``; ``pip install`` goes there."""
@@ -81,12 +81,19 @@ def furnish(root: Path, hostname: str, uid: int) -> None:
     """Put what the server decides into a copied file system, whatever links there are in it."""
     directories = [f"/{name}" for name in _DIRECTORIES]
     texts = {f"/etc/{name}": text for name, text in _names(hostname).items()}
-    places = [*((path, True) for path in directories), *((path, False) for path in texts)]
-    secure_mount_points(root, places, uid)
+    secure_mount_points(root, [(path, True) for path in directories], uid)
     for name in ("tmp", "var/tmp"):
         (root / name).chmod(0o1777)
     for path, text in texts.items():
-        (root / path[1:]).write_text(text, encoding="utf-8")
+        write_file(root, path, text.encode(), uid)
+
+
+def write_file(root: Path, target: str, content: bytes, uid: int) -> None:
+    """Write a file of the server's own into a layer, whatever links there are in it."""
+    secure_mount_points(root, [(target, False)], uid)
+    flags = os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(root / target[1:], flags), "wb") as file:
+        file.write(content)
 
 
 def _names(hostname: str) -> dict[str, str]:

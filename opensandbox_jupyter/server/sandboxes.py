@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from opensandbox_jupyter.egress.policy import NetworkPolicy
+from opensandbox_jupyter.egress.vault import Vault
 from opensandbox_jupyter.hosting.relay import Relay
 from opensandbox_jupyter.server.beginnings import Beginning, Beginnings
 from opensandbox_jupyter.server.clock import steady, wall
@@ -262,6 +263,10 @@ class Sandboxes:
     def network_policy(self, sandbox_id: str) -> NetworkPolicy:
         """Return what a sandbox may reach."""
         return policy_of(self._entry(sandbox_id).record)
+
+    def vault(self, sandbox_id: str) -> Vault | None:
+        """Return a sandbox's credentials, ``None`` when it was made without."""
+        return self._ways_out.vault(self._entry(sandbox_id).record)
 
     def set_network_policy(self, sandbox_id: str, policy: NetworkPolicy) -> None:
         """Write down what a sandbox may reach from now on, then cut what it may reach no more."""

@@ -19,6 +19,7 @@ from opensandbox_jupyter.egress.names import Unreadable
 from opensandbox_jupyter.egress.policy import DENY_ALL, NetworkPolicy, TooManyRules, load, to_rules
 from opensandbox_jupyter.server.errors import Refusal
 from opensandbox_jupyter.server.sandboxes import Sandboxes
+from opensandbox_jupyter.server.vault_calls import PATH, answer_vault
 
 __all__ = [
     "EGRESS_PORT",
@@ -103,10 +104,10 @@ async def _answer(sandboxes: Sandboxes, request: Request, sandbox_id: str, rest:
     _check_token(sandboxes, sandbox_id, request)
     if rest == "healthz":
         return PlainTextResponse("ok")
-    if rest.startswith("credential-vault"):
-        raise Refusal(501, "", "The embedded server keeps no credentials.")
+    if rest == PATH or rest.startswith(f"{PATH}/"):
+        return await answer_vault(sandboxes.vault(sandbox_id), request, rest.removeprefix(PATH))
     if rest != "policy":
-        raise Refusal(404, "", "There are only /policy and /healthz here.")
+        raise Refusal(404, "", "There are only /policy, /credential-vault and /healthz here.")
     if request.method not in _METHODS:
         headers = {"allow": ", ".join(_METHODS)}
         return PlainTextResponse("The policy does not take that.\n", 405, headers)

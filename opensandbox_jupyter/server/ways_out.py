@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 
 from opensandbox_jupyter.egress.judge import Judge, resolve
 from opensandbox_jupyter.egress.policy import DENY_ALL, NetworkPolicy, load
-from opensandbox_jupyter.egress.proxy import Proxy
+from opensandbox_jupyter.egress.proxy import Keeper, Proxy
+from opensandbox_jupyter.egress.tls import Authority
+from opensandbox_jupyter.egress.vault import Vault
 from opensandbox_jupyter.server.identity import owner
 from opensandbox_jupyter.server.records import Record
 
@@ -28,10 +32,19 @@ def policy_of(record: Record) -> NetworkPolicy:
         return DENY_ALL
 
 
+def _upstream() -> ssl.SSLContext:
+    """Return how servers outside are spoken to when the proxy itself speaks TLS."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
 class WayOut:
     """One sandbox's proxy, and a flag that tells execd whether it leads anywhere."""
 
     def __init__(self, path: str, proxy: Proxy) -> None:
+        self.keeper = proxy.keeper
+        """What it has of credentials, if it was made for them."""
         self._path = path
         self._proxy = proxy
         self._flag = os.memfd_create("way-out")
@@ -74,10 +87,20 @@ class WaysOut:
 
     async def open(self, record: Record, path: str) -> WayOut:
         """Open a sandbox's way out, before its processes start. Raises: OSError."""
-        way_out = self._open[record.id] = WayOut(path, Proxy(Judge(resolve, self._is_ours)))
+        keeper = None
+        if record.keeps_credentials:
+            authority = await asyncio.to_thread(Authority)
+            keeper = Keeper(Vault(), authority, await asyncio.to_thread(_upstream))
+        proxy = Proxy(Judge(resolve, self._is_ours), keeper=keeper)
+        way_out = self._open[record.id] = WayOut(path, proxy)
         await way_out.open(record.outer_uid)
         way_out.apply(policy_of(record))
         return way_out
+
+    def vault(self, record: Record) -> Vault | None:
+        """Return a sandbox's vault, if it was made for one."""
+        way_out = self._open.get(record.id)
+        return None if way_out is None or way_out.keeper is None else way_out.keeper.vault
 
     def apply(self, record: Record) -> None:
         """Let the policy in ``record`` hold from now on, where there is a way out."""

@@ -38,6 +38,12 @@ __all__ = ["Started", "Workshop"]
 _LOG = logging.getLogger(__name__)
 _WAY_OUT = ".out"
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+BUNDLE = "/opt/opensandbox/certificates.pem"
+"""Whom the programs of a sandbox with credentials trust."""
+_TRUST = (
+    "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS", "PIP_CERT", "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_FILE",
+)  # fmt: skip
 _CLAIMED = ("env", "cpu_count", "memory_bytes", "entrypoint")
 _PATH = f"{rootfs.VENV}/bin:/root/.local/bin:{_SYSTEM_PATH}"
 
@@ -106,6 +112,10 @@ class Workshop:
         self, record: Record, tools: Tools, held: Held, way_out: WayOut, waits: bool
     ) -> Started:
         jail = self._jail(record, tools, held)
+        if way_out.keeper is not None:
+            certificate = way_out.keeper.authority.certificate
+            bundle = provision.certificates() + certificate
+            rootfs.write_file(self.layer(record), BUNDLE, bundle, record.outer_uid)
         group = self._make_group(record)
         plan = Plan(
             jail=jail,
@@ -290,6 +300,7 @@ def _settings(record: Record) -> dict[str, object]:
         "TAR_OPTIONS": "--no-same-owner",
         "PYTHONUNBUFFERED": "1",
         **_python_environment(record),
+        **(dict.fromkeys(_TRUST, BUNDLE) if record.keeps_credentials else {}),
         **record.image_env,
         **record.env,
         "OPENSANDBOX_ID": record.id,

@@ -313,7 +313,7 @@ def test_what_the_sidecar_refuses(client: httpx.Client, create: Create) -> None:
             (side.put("/policy", json={"egress": [rule] * 4097}), 413),
             (side.request("OPTIONS", "/policy"), 405),
             (side.get("/else"), 404),
-            (side.get("/credential-vault"), 501),
+            (side.get("/credential-vault"), 404),
             (side.get("/policy", headers={TOKEN: "wrong"}), 401),
             (side.get("/policy", headers={TOKEN: foreign.headers[TOKEN]}), 401),
             (httpx.put(f"{side.base_url}policy", json={}), 401),
