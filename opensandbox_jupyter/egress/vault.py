@@ -22,6 +22,7 @@ _MOST = 256
 _MOST_VALUE = 64 << 10
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]{1,256}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_PORTS = {"http": 80, "https": 443}
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _RESERVED = frozenset({"host", "content-length", "transfer-encoding", "connection", "upgrade"})
 
@@ -60,7 +61,8 @@ class Match(_Strict, frozen=True):
 
     hosts: list[str]
     schemes: list[Literal["https", "http"]] = msgspec.field(default_factory=lambda: ["https"])
-    ports: list[int] = msgspec.field(default_factory=lambda: [443])
+    ports: list[int] | None = None
+    """Without any, the usual port of each scheme."""
     methods: list[str] = msgspec.field(default_factory=lambda: list(_METHODS))
     paths: list[str] = msgspec.field(default_factory=lambda: ["/*"])
 
@@ -68,7 +70,7 @@ class Match(_Strict, frozen=True):
         """Whether requests to ``host`` and ``port`` may be meant."""
         return (
             scheme in self.schemes
-            and port in self.ports
+            and port in (self.ports or [_PORTS[scheme]])
             and any(_is_host(wanted, host) for wanted in self.hosts)
         )
 
@@ -219,9 +221,7 @@ class Vault:
         auth: dict[str, str] = {"type": binding.auth.type}
         if binding.auth.name is not None:
             auth["name"] = binding.auth.name
-        match = {
-            field: list(getattr(binding.match, field)) for field in binding.match.__struct_fields__
-        }
+        match = msgspec.to_builtins(binding.match)
         return {"name": name, "revision": revision, "match": match, "auth": auth}
 
     def value(self, name: str) -> str:

@@ -49,3 +49,7 @@ def test_the_vendors_code_interpreter_finds_its_contexts() -> None:
 
 def test_the_vendors_command_line_works_on_our_server() -> None:
     run("cli_scenario.py")
+
+
+def test_the_vendors_sdk_keeps_credentials_in_our_vault() -> None:
+    run("vault_scenario.py")
