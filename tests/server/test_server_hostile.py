@@ -206,6 +206,12 @@ def test_signals_to_the_first_process_do_nothing(yard: Yard) -> None:
     assert yard.villain.output("echo alive") == "alive"
 
 
+def test_a_thousand_orphans_are_reaped(yard: Yard) -> None:
+    yard.villain.output("for n in $(seq 1000); do (sleep 0.2 &); done; sleep 0.5")
+    zombies = "cat /proc/[0-9]*/stat 2>/dev/null | grep -c ') Z ' || true"
+    assert wait_until(lambda: yard.villain.output(zombies) == "0")
+
+
 def test_a_sandbox_that_kills_all_of_itself_says_so(yard: Yard) -> None:
     with contextlib.suppress(httpx.HTTPError):
         yard.villain.run("kill -9 -1; sleep 1")
