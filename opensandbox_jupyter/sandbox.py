@@ -8,6 +8,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
+from opensandbox_jupyter.codes import Codes
 from opensandbox_jupyter.commands import Commands
 from opensandbox_jupyter.connection import Connection, checked_id
 from opensandbox_jupyter.constants import DEFAULT_EXECD_PORT
@@ -89,6 +90,11 @@ class Sandbox:
     def files_with_identity(self, uid: int, gid: int) -> Files:
         """Return the files as a user and group inside see them, by number."""
         return self._files.with_identity(uid, gid)
+
+    @property
+    def codes(self) -> Codes:
+        """Code inside, as a :class:`CodeInterpreter` runs it."""
+        return Codes(self._connection, self._at)
 
     @property
     def pty(self) -> Pty:

@@ -13,9 +13,12 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent / "opensandbox_jupyter"
 MODULES = (
+    "codes",
     "commands",
     "connection",
     "files",
+    "following",
+    "interpreter",
     "manager",
     "metrics",
     "ports",
@@ -42,7 +45,10 @@ NAMES = {
     "AsyncIterable": "Iterable",
     "AsyncIterator": "Iterator",
     "AsyncTransport": "BlockingTransport",
+    "Awaitable[None]": "None",
     "Awaitable[bool]": "bool",
+    "CodeInterpreter": "CodeInterpreterSync",
+    "Codes": "CodesSync",
     "Commands": "CommandsSync",
     "Connection": "ConnectionSync",
     "Files": "FilesSync",
@@ -50,6 +56,7 @@ NAMES = {
     "PtySession": "PtySessionSync",
     "Transfers": "TransfersSync",
     "Metrics": "MetricsSync",
+    "aclose": "close",
     "__aenter__": "__enter__",
     "__aexit__": "__exit__",
 }

@@ -21,7 +21,8 @@ FLOORS = {
     "wire": WIRE,
     "transport": IO, "portal": IO, "local": IO,
     "sandbox": SDK, "manager": SDK, "commands": SDK, "files": SDK, "metrics": SDK,
-    "connection": SDK, "sync": SDK, "local_files": SDK, "transfers": SDK, "watching": SDK,
+    "connection": SDK, "sync": SDK, "codes": SDK, "following": SDK, "interpreter": SDK,
+    "code_interpreter": SDK, "local_files": SDK, "transfers": SDK, "watching": SDK,
     "pty": SDK, "ports": SDK,
     "magics": FACES, "cli": FACES, "jupyter_server": FACES,
 }  # fmt: skip

@@ -6,20 +6,15 @@ Generated from ``commands.py`` by ``scripts/make_sync.py``: change that file, ``
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from opensandbox_jupyter.exceptions import CommandFailed
-from opensandbox_jupyter.models.execution import (
-    Execution,
-    ExecutionComplete,
-    ExecutionError,
-    ExecutionHandlers,
-    ExecutionInit,
-    OutputMessage,
-)
+from opensandbox_jupyter.models.execution import Execution, ExecutionHandlers
 from opensandbox_jupyter.sync.connection import ConnectionSync, checked_id
+from opensandbox_jupyter.sync.following import follow
 from opensandbox_jupyter.wire.base import Origin
-from opensandbox_jupyter.wire.execution import ExecutionReader, Notice
+from opensandbox_jupyter.wire.variables import remember
 
 if TYPE_CHECKING:
     from opensandbox_jupyter.models.execd import CommandLogs, CommandStatus, RunCommandOpts
@@ -69,25 +64,16 @@ class CommandsSync:
         from opensandbox_jupyter.models.execd import RunCommandOpts
 
         opts = opts or RunCommandOpts()
-        reader = ExecutionReader(
-            keep_output=not (handlers and handlers.skip_accumulation),
-            has_exit_code=not opts.background,
-        )
+        foreground = not opts.background
+
+        def end(execution: Execution) -> None:
+            if foreground and execution.id:
+                operation = self._connection.protocol.interrupt(self._at, execution.id)
+                self._connection.transport.insist(operation)
+
         call = self._connection.protocol.run(self._at, command, opts)
-        try:
-            with self._connection.transport.stream(call) as chunks:
-                for chunk in chunks:
-                    notices = reader.feed(chunk)
-                    if handlers is not None:
-                        for notice in notices:
-                            self._tell(handlers, notice)
-                    if reader.done:
-                        break
-        except BaseException:
-            self._end(reader, opts)
-            raise
-        execution = reader.finish()
-        if check and not opts.background:
+        execution = follow(self._connection, call, handlers, end, has_exit_code=foreground)
+        if check and foreground:
             raise_for_exit(execution)
         return execution
 
@@ -130,24 +116,75 @@ class CommandsSync:
         )
         return self._connection.transport.run(operation)
 
-    def _tell(self, handlers: ExecutionHandlers, notice: Notice) -> None:
-        tell = self._connection.transport.tell
-        if isinstance(notice, OutputMessage):
-            tell(handlers.on_stderr if notice.is_error else handlers.on_stdout, notice)
-        elif isinstance(notice, ExecutionInit):
-            tell(handlers.on_init, notice)
-        elif isinstance(notice, ExecutionComplete):
-            tell(handlers.on_execution_complete, notice)
-        elif isinstance(notice, ExecutionError):
-            tell(handlers.on_error, notice)
-        else:
-            tell(handlers.on_result, notice)
+    def create_session(self, *, working_directory: str | None = None) -> str:
+        """Open a shell that keeps its variables and directory between runs; return its id.
 
-    def _end(self, reader: ExecutionReader, opts: RunCommandOpts) -> None:
-        """End a foreground command that nobody waits for any more."""
-        if reader.execution.id and not reader.done and not opts.background:
-            operation = self._connection.protocol.interrupt(self._at, reader.execution.id)
-            self._connection.transport.insist(operation)
+        Args:
+            working_directory: where it begins; made when it is not there.
+
+        Raises:
+            SandboxApiException: when there are too many sessions.
+        """
+        operation = self._connection.protocol.create_session(self._at, working_directory)
+        return self._connection.transport.run(operation)
+
+    def run_in_session(
+        self,
+        session_id: str,
+        command: str,
+        *,
+        working_directory: str | None = None,
+        timeout: timedelta | None = None,
+        handlers: ExecutionHandlers | None = None,
+        check: bool = False,
+    ) -> Execution:
+        """Run a command in a session and return what became of it.
+
+        Args:
+            session_id: what :meth:`create_session` returned.
+            command: a text for the shell.
+            working_directory: where to go first.
+            timeout: after which the command is ended, and the session stays.
+            handlers: functions to call with output and other events.
+            check: raise when the command fails.
+
+        Raises:
+            InvalidArgumentException: for an empty command or a negative timeout.
+            SandboxApiException: 404 for an unknown session, 409 when it is busy.
+            CommandFailed: with ``check``, when the exit code is not 0.
+        """
+        session = checked_id(session_id, "session id")
+
+        def end(_: Execution) -> None:
+            """A session interrupts a run whose client has left."""
+
+        call = self._connection.protocol.run_in_session(
+            self._at, session, command, working_directory, timeout
+        )
+        execution = follow(self._connection, call, handlers, end)
+        if check:
+            raise_for_exit(execution)
+        return execution
+
+    def delete_session(self, session_id: str) -> None:
+        """End a session and everything that it started.
+
+        Raises:
+            SandboxApiException: with status 404 when there is no such session.
+        """
+        operation = self._connection.protocol.delete_session(
+            self._at, checked_id(session_id, "session id")
+        )
+        self._connection.transport.run(operation)
+
+    def set_env(self, key: str, value: str) -> None:
+        """Set a variable of all later commands of the sandbox.
+
+        Raises:
+            InvalidArgumentException: when ``key`` is no name, or ``value`` holds a NUL.
+            CommandFailed: when the sandbox could not keep it.
+        """
+        self.run(remember(key, value), check=True)
 
 
 def raise_for_exit(execution: Execution) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from opensandbox_jupyter.constants import DEFAULT_EXECD_PORT
 from opensandbox_jupyter.exceptions import InvalidArgumentException, SandboxException
 from opensandbox_jupyter.models.spec import SandboxSpec, positive
+from opensandbox_jupyter.sync.codes import CodesSync
 from opensandbox_jupyter.sync.commands import CommandsSync
 from opensandbox_jupyter.sync.connection import ConnectionSync, checked_id
 from opensandbox_jupyter.sync.files import FilesSync
@@ -94,6 +95,11 @@ class SandboxSync:
     def files_with_identity(self, uid: int, gid: int) -> FilesSync:
         """Return the files as a user and group inside see them, by number."""
         return self._files.with_identity(uid, gid)
+
+    @property
+    def codes(self) -> CodesSync:
+        """Code inside, as a :class:`CodeInterpreter` runs it."""
+        return CodesSync(self._connection, self._at)
 
     @property
     def pty(self) -> PtySync:

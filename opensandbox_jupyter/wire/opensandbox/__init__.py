@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from opensandbox_jupyter.wire.opensandbox.code import Code
 from opensandbox_jupyter.wire.opensandbox.execd import Commands
 from opensandbox_jupyter.wire.opensandbox.files import Files
 from opensandbox_jupyter.wire.opensandbox.lifecycle import Lifecycle
@@ -12,7 +13,7 @@ from opensandbox_jupyter.wire.protocol import Protocol
 __all__ = ["OpenSandbox"]
 
 
-class OpenSandbox(Lifecycle, Commands, Files, Terminals, Ports, Protocol):
+class OpenSandbox(Lifecycle, Commands, Code, Files, Terminals, Ports, Protocol):
     """All operations of OpenSandbox, as its API documents of version 0.1.0 describe them."""
 
     name = "OpenSandbox"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -11,13 +12,13 @@ from opensandbox_jupyter.exceptions import InvalidArgumentException
 from opensandbox_jupyter.models.execd import CommandLogs, CommandStatus, RunCommandOpts
 from opensandbox_jupyter.models.sandboxes import SandboxMetrics
 from opensandbox_jupyter.wire.base import Call, Operation, Origin
-from opensandbox_jupyter.wire.errors import expect
+from opensandbox_jupyter.wire.errors import decode_json, expect, invalid_answer
 from opensandbox_jupyter.wire.opensandbox._read import read_model, to_json
 from opensandbox_jupyter.wire.protocol.commands import CommandCalls
 
-__all__ = ["Commands"]
+__all__ = ["STREAM", "Commands"]
 
-_STREAM = {
+STREAM = {
     "Accept": "text/event-stream",
     "Cache-Control": "no-cache",
     OUTPUT_HEADER: "chunks",
@@ -49,7 +50,7 @@ class Commands(CommandCalls):
                 raise InvalidArgumentException("An argv command is a non-empty list of strings.")
             body["argv"] = list(command)
         body.update(_options(opts))
-        return Call("run_command", sandbox, "POST", "/command", headers=_STREAM, json=to_json(body))
+        return Call("run_command", sandbox, "POST", "/command", headers=STREAM, json=to_json(body))
 
     def interrupt(self, sandbox: Origin, execution_id: str) -> Operation[None]:
         """DELETE /command?id=; ends the whole process group."""
@@ -75,6 +76,43 @@ class Commands(CommandCalls):
             content=reply.body.decode("utf-8", "replace"),
             cursor=int(following) if following.isdecimal() else None,
         )
+
+    def create_session(self, sandbox: Origin, working_directory: str | None) -> Operation[str]:
+        """POST /session; without a directory there is no body."""
+        body = None if working_directory is None else to_json({"cwd": working_directory})
+        call = Call("create_session", sandbox, "POST", "/session", json=body)
+        answer = decode_json(call, expect(call, (yield call), (200, 201)))
+        found = answer.get("session_id") if isinstance(answer, dict) else None
+        if not isinstance(found, str):
+            raise invalid_answer(call, ValueError("there is no session_id"))
+        return found
+
+    def run_in_session(
+        self,
+        sandbox: Origin,
+        session_id: str,
+        command: str,
+        working_directory: str | None,
+        timeout: timedelta | None,
+    ) -> Call:
+        """POST /session/{id}/run; the timeout goes in milliseconds."""
+        if not command.strip():
+            raise InvalidArgumentException("The command is empty.")
+        if timeout is not None and timeout < timedelta(0):
+            raise InvalidArgumentException("The command's timeout is negative.")
+        body: dict[str, Any] = {"command": command}
+        if working_directory is not None:
+            body["cwd"] = working_directory
+        if timeout is not None:
+            body["timeout"] = int(timeout.total_seconds() * 1000)
+        path = f"/session/{quote(session_id, safe='')}/run"
+        return Call("run_in_session", sandbox, "POST", path, headers=STREAM, json=to_json(body))
+
+    def delete_session(self, sandbox: Origin, session_id: str) -> Operation[None]:
+        """DELETE /session/{id}."""
+        path = f"/session/{quote(session_id, safe='')}"
+        call = Call("delete_session", sandbox, "DELETE", path)
+        expect(call, (yield call))
 
 
 def _options(opts: RunCommandOpts) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from opensandbox_jupyter.wire.protocol.code import CodeCalls
 from opensandbox_jupyter.wire.protocol.commands import CommandCalls
 from opensandbox_jupyter.wire.protocol.files import FileCalls
 from opensandbox_jupyter.wire.protocol.lifecycle import LifecycleCalls
@@ -11,7 +12,7 @@ from opensandbox_jupyter.wire.protocol.pty import PtyCalls
 __all__ = ["Protocol"]
 
 
-class Protocol(LifecycleCalls, CommandCalls, FileCalls, PtyCalls, PortCalls):
+class Protocol(LifecycleCalls, CommandCalls, CodeCalls, FileCalls, PtyCalls, PortCalls):
     """The operations of the SDK, on a lifecycle ``server`` or on one ``sandbox``'s daemon.
 
     Methods return an operation for a driver to run, except those that return a :class:`Call`,

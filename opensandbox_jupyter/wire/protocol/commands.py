@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from opensandbox_jupyter.models.execd import CommandLogs, CommandStatus, RunCommandOpts
 from opensandbox_jupyter.models.sandboxes import SandboxMetrics
@@ -40,3 +41,22 @@ class CommandCalls(Refusal):
     ) -> Operation[CommandLogs]:
         """Read a background command's output from a cursor on."""
         self._lacks("background logs")
+
+    def create_session(self, sandbox: Origin, working_directory: str | None) -> Operation[str]:
+        """Open a shell that stays, and return its id."""
+        self._lacks("sessions")
+
+    def run_in_session(
+        self,
+        sandbox: Origin,
+        session_id: str,
+        command: str,
+        working_directory: str | None,
+        timeout: timedelta | None,
+    ) -> Call:
+        """Run a command in a session; the answer streams its events."""
+        self._lacks("sessions")
+
+    def delete_session(self, sandbox: Origin, session_id: str) -> Operation[None]:
+        """End a session."""
+        self._lacks("sessions")

@@ -1,0 +1,124 @@
+"""Code inside a sandbox, run in contexts that remember.
+
+Generated from ``codes.py`` by ``scripts/make_sync.py``: change that file, ``make generate``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from opensandbox_jupyter.exceptions import InvalidArgumentException, SandboxException
+from opensandbox_jupyter.models.execution import Execution, ExecutionHandlers
+from opensandbox_jupyter.sync.connection import ConnectionSync, checked_id
+from opensandbox_jupyter.sync.following import follow
+from opensandbox_jupyter.wire.base import Origin
+
+if TYPE_CHECKING:
+    from opensandbox_jupyter.models.code import CodeContext
+
+__all__ = ["CodesSync"]
+
+_USUAL = "python"
+
+
+class CodesSync:
+    """Runs code and keeps contexts. Got from ``interpreter.codes``."""
+
+    def __init__(self, connection: ConnectionSync, at: Origin) -> None:
+        self._connection = connection
+        self._at = at
+
+    def run(
+        self,
+        code: str,
+        *,
+        language: str | None = None,
+        context: CodeContext | None = None,
+        handlers: ExecutionHandlers | None = None,
+    ) -> Execution:
+        """Run code and return what became of it.
+
+        When the wait is cancelled or interrupted, or a handler fails, the code is interrupted in
+        the sandbox, too.
+
+        Args:
+            code: what to run.
+            language: its language, Python without one; it runs in the usual context.
+            context: the context to run in, instead.
+            handlers: functions to call with output, results and other events.
+
+        Returns:
+            The execution. Each of its ``result`` has the plain ``text``, and every other MIME type
+            in ``extra_properties``; what code shows on its way is there like its last value.
+
+        Raises:
+            InvalidArgumentException: for empty code, or a language that is not the context's.
+            SandboxApiException: 404 for an unknown context, 409 when it is busy.
+        """
+        from opensandbox_jupyter.models.code import CodeContext
+
+        if not code.strip():
+            raise InvalidArgumentException("The code is empty.")
+        if context is None:
+            context = CodeContext(language=language or _USUAL)
+        elif language not in (None, context.language):
+            raise InvalidArgumentException(
+                f"The context is one of {context.language}, and the language is {language}."
+            )
+
+        def end(execution: Execution) -> None:
+            if execution.id:
+                operation = self._connection.protocol.interrupt_code(self._at, execution.id)
+                self._connection.transport.insist(operation)
+
+        call = self._connection.protocol.run_code(self._at, code, context)
+        return follow(self._connection, call, handlers, end, has_exit_code=False)
+
+    def create_context(self, language: str) -> CodeContext:
+        """Make a context of its own.
+
+        Raises:
+            SandboxApiException: when the sandbox does not run ``language``.
+        """
+        operation = self._connection.protocol.create_context(self._at, language)
+        return self._connection.transport.run(operation)
+
+    def get_context(self, context_id: str) -> CodeContext:
+        """Return a context; 404 when there is none of that id."""
+        context = checked_id(context_id, "context id")
+        operation = self._connection.protocol.get_context(self._at, context)
+        return self._connection.transport.run(operation)
+
+    def list_contexts(self, language: str) -> list[CodeContext]:
+        """Return all contexts of a language."""
+        operation = self._connection.protocol.list_contexts(self._at, language)
+        return self._connection.transport.run(operation)
+
+    def delete_context(self, context_id: str) -> None:
+        """End a context and everything that it started; 404 when there is none."""
+        context = checked_id(context_id, "context id")
+        operation = self._connection.protocol.delete_context(self._at, context)
+        self._connection.transport.run(operation)
+
+    def delete_contexts(self, language: str) -> None:
+        """End all contexts of a language."""
+        operation = self._connection.protocol.delete_contexts(self._at, language)
+        self._connection.transport.run(operation)
+
+    def interrupt(self, execution_id: str) -> None:
+        """Interrupt what runs; the id is the context's, and that of an execution in it.
+
+        Raises:
+            SandboxApiException: when nothing runs there.
+        """
+        execution = checked_id(execution_id, "execution id")
+        operation = self._connection.protocol.interrupt_code(self._at, execution)
+        self._connection.transport.run(operation)
+
+    def ping(self) -> bool:
+        """Return whether the daemon answers."""
+        try:
+            self._connection.transport.run(self._connection.protocol.ping(self._at))
+        except SandboxException:
+            return False
+        return True
