@@ -22,7 +22,8 @@ FLOORS = {
     "transport": IO, "portal": IO, "local": IO,
     "sandbox": SDK, "manager": SDK, "commands": SDK, "files": SDK, "metrics": SDK,
     "connection": SDK, "sync": SDK, "codes": SDK, "following": SDK, "interpreter": SDK,
-    "code_interpreter": SDK, "local_files": SDK, "transfers": SDK, "watching": SDK,
+    "code_interpreter": SDK,
+    "diagnostics": SDK, "handle": SDK, "network": SDK, "local_files": SDK, "transfers": SDK, "watching": SDK,
     "pty": SDK, "ports": SDK,
     "magics": FACES, "cli": FACES, "jupyter_server": FACES,
 }  # fmt: skip

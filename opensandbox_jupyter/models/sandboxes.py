@@ -18,10 +18,12 @@ __all__ = [
     "OSSFS",
     "PVC",
     "Host",
+    "LifecycleHook",
     "NetworkPolicy",
     "NetworkRule",
     "PagedSandboxInfos",
     "PaginationInfo",
+    "PeriodicLifecycleHook",
     "PlatformSpec",
     "SandboxAllocation",
     "SandboxCreateResponse",
@@ -30,6 +32,7 @@ __all__ = [
     "SandboxImageAuth",
     "SandboxImageSpec",
     "SandboxInfo",
+    "SandboxLifecycle",
     "SandboxMetrics",
     "SandboxRenewResponse",
     "SandboxState",
@@ -167,6 +170,36 @@ class Volume(LifecycleRequest):
     def _one_backend(self) -> Self:
         if sum(b is not None for b in (self.host, self.pvc, self.ossfs)) != 1:
             raise ValueError("give exactly one of host, pvc and ossfs")
+        return self
+
+
+class LifecycleHook(LifecycleRequest):
+    """A command that a server runs at a point of a sandbox's life; it may take 1 to 10800 s."""
+
+    command: Annotated[list[str], Field(min_length=1)]
+    timeout_seconds: Annotated[int, Field(ge=1, le=10_800)] | None = None
+
+
+class PeriodicLifecycleHook(LifecycleRequest):
+    """A command that a server runs again and again; each time may take 1 to 300 s."""
+
+    name: Text
+    schedule: Text
+    command: Annotated[list[str], Field(min_length=1)]
+    timeout_seconds: Annotated[int, Field(ge=1, le=300)] | None = None
+
+
+class SandboxLifecycle(LifecycleRequest):
+    """What a server runs before a sandbox starts, and while it lives."""
+
+    pre_start: LifecycleHook | None = None
+    periodic: list[PeriodicLifecycleHook] | None = None
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        names = [hook.name for hook in self.periodic or ()]
+        if len(set(names)) < len(names):
+            raise ValueError("two periodic hooks have the same name")
         return self
 
 

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
         NetworkPolicy,
         PlatformSpec,
         SandboxImageSpec,
+        SandboxLifecycle,
         Volume,
     )
+    from opensandbox_jupyter.models.vault import CredentialProxyConfig
 
 __all__ = ["SandboxSpec", "positive"]
 
@@ -30,19 +32,26 @@ class SandboxSpec:
 
     image: SandboxImageSpec | str | None = None
     snapshot_id: str | None = None
+    template_id: str | None = None
     timeout: timedelta | None = None
     env: Mapping[str, str] | None = None
     metadata: Mapping[str, str] | None = None
     resource: Mapping[str, str] | None = None
+    resource_requests: Mapping[str, str] | None = None
     platform: PlatformSpec | None = None
     network_policy: NetworkPolicy | None = None
     extensions: Mapping[str, str] | None = field(default=None, repr=False)
     secure_access: bool = False
     entrypoint: Sequence[str] | None = None
     volumes: Sequence[Volume] | None = None
+    credential_proxy: CredentialProxyConfig | None = None
+    lifecycle: SandboxLifecycle | None = None
 
     def __post_init__(self) -> None:
-        if (self.image is None) == (self.snapshot_id is None):
+        if self.template_id is not None:
+            if not self.template_id.strip() or self.timeout is None:
+                raise InvalidArgumentException("A template needs an id and a timeout.")
+        elif (self.image is None) == (self.snapshot_id is None):
             raise InvalidArgumentException(
                 "Give an image or a snapshot_id, one of the two.",
                 hint='For example "python:3.11".',

@@ -83,7 +83,10 @@ ASYNC = SimpleNamespace(
 BLOCKING = SimpleNamespace(
     name="blocking",
     Sandbox=SimpleNamespace(
-        **{name: promise(getattr(SandboxSync, name)) for name in ("create", "connect", "resume")}
+        **{
+            name: promise(getattr(SandboxSync, name))
+            for name in ("create", "create_from_template", "connect", "resume")
+        }
     ),
     Manager=SimpleNamespace(create=promise(SandboxManagerSync.create)),
     Config=ConnectionConfigSync,

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 
 from pydantic import BaseModel
 
+from opensandbox_jupyter.models.diagnostics import DiagnosticContent
 from opensandbox_jupyter.models.sandboxes import (
     PagedSandboxInfos,
     SandboxCreateResponse,
@@ -83,6 +84,31 @@ class Lifecycle(LifecycleCalls):
         call = Call("renew_sandbox", server, "POST", path, json=to_json(body))
         return read_model(call, (yield call), SandboxRenewResponse)
 
+    def patch_metadata(
+        self, server: Origin, sandbox_id: str, patch: Mapping[str, str | None]
+    ) -> Operation[SandboxInfo]:
+        """PATCH /sandboxes/{id}/metadata, a merge patch."""
+        path = _sandbox(sandbox_id, "/metadata")
+        call = Call("patch_metadata", server, "PATCH", path, json=to_json(dict(patch)))
+        return read_model(call, (yield call), SandboxInfo)
+
+    def diagnostics(
+        self, server: Origin, sandbox_id: str, kind: str, scope: str
+    ) -> Operation[DiagnosticContent]:
+        """GET /sandboxes/{id}/diagnostics/logs or events."""
+        path = _sandbox(sandbox_id, f"/diagnostics/{kind}")
+        call = Call(f"get_diagnostic_{kind}", server, "GET", path, [("scope", scope)])
+        return read_model(call, (yield call), DiagnosticContent)
+
+    def signed_endpoint(
+        self, server: Origin, sandbox_id: str, port: int, expires: int
+    ) -> Operation[SandboxEndpoint]:
+        """GET /sandboxes/{id}/endpoints/{port}?expires=, in seconds since 1970."""
+        path = _sandbox(sandbox_id, f"/endpoints/{port}")
+        query = [("use_server_proxy", "false"), ("expires", str(expires))]
+        call = Call("get_signed_endpoint", server, "GET", path, query)
+        return read_model(call, (yield call), SandboxEndpoint)
+
     def endpoint(
         self, server: Origin, sandbox_id: str, port: int, *, use_server_proxy: bool
     ) -> Operation[SandboxEndpoint]:
@@ -103,9 +129,20 @@ def _create_request(spec: SandboxSpec) -> dict[str, Any]:
     """Return the body of a create request; what is not asked for is left out, but the timeout."""
     lifetime = None if spec.timeout is None else math.ceil(spec.timeout.total_seconds())
     image = SandboxImageSpec(spec.image) if isinstance(spec.image, str) else spec.image
+    if spec.template_id is not None:
+        begin: dict[str, Any] = {"templateId": spec.template_id, "timeout": lifetime}
+        said = {
+            "metadata": spec.metadata,
+            "networkPolicy": spec.network_policy,
+            "extensions": spec.extensions,
+        }
+        return begin | {name: _wire(value) for name, value in said.items() if value}
     optional = {
         "image": image,
         "snapshotId": spec.snapshot_id,
+        "resourceRequests": spec.resource_requests,
+        "credentialProxy": spec.credential_proxy,
+        "lifecycle": spec.lifecycle,
         "env": spec.env,
         "metadata": spec.metadata,
         "platform": spec.platform,

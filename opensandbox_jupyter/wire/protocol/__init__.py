@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from opensandbox_jupyter.wire.protocol.code import CodeCalls
 from opensandbox_jupyter.wire.protocol.commands import CommandCalls
+from opensandbox_jupyter.wire.protocol.egress import EgressCalls
 from opensandbox_jupyter.wire.protocol.files import FileCalls
 from opensandbox_jupyter.wire.protocol.lifecycle import LifecycleCalls
 from opensandbox_jupyter.wire.protocol.ports import PortCalls
 from opensandbox_jupyter.wire.protocol.pty import PtyCalls
+from opensandbox_jupyter.wire.protocol.snapshots import SnapshotCalls
 
 __all__ = ["Protocol"]
 
 
-class Protocol(LifecycleCalls, CommandCalls, CodeCalls, FileCalls, PtyCalls, PortCalls):
+class Protocol(
+    LifecycleCalls,
+    CommandCalls,
+    CodeCalls,
+    FileCalls,
+    PtyCalls,
+    PortCalls,
+    SnapshotCalls,
+    EgressCalls,
+):
     """The operations of the SDK, on a lifecycle ``server`` or on one ``sandbox``'s daemon.
 
     Methods return an operation for a driver to run, except those that return a :class:`Call`,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
+from opensandbox_jupyter.models.diagnostics import DiagnosticContent
 from opensandbox_jupyter.models.sandboxes import (
     PagedSandboxInfos,
     SandboxCreateResponse,
@@ -51,6 +53,24 @@ class LifecycleCalls(Refusal):
     ) -> Operation[SandboxRenewResponse]:
         """Set a sandbox's end of life."""
         self._lacks("renewing a sandbox")
+
+    def patch_metadata(
+        self, server: Origin, sandbox_id: str, patch: Mapping[str, str | None]
+    ) -> Operation[SandboxInfo]:
+        """Change a sandbox's labels; ``None`` removes one."""
+        self._lacks("changing metadata")
+
+    def diagnostics(
+        self, server: Origin, sandbox_id: str, kind: str, scope: str
+    ) -> Operation[DiagnosticContent]:
+        """Ask for a sandbox's ``logs`` or ``events``."""
+        self._lacks("diagnostics")
+
+    def signed_endpoint(
+        self, server: Origin, sandbox_id: str, port: int, expires: int
+    ) -> Operation[SandboxEndpoint]:
+        """Find out where a port is reached until a moment, without any header."""
+        self._lacks("signed endpoints")
 
     def endpoint(
         self, server: Origin, sandbox_id: str, port: int, *, use_server_proxy: bool

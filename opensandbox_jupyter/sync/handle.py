@@ -1,0 +1,299 @@
+"""A handle on one sandbox that exists.
+
+Generated from ``handle.py`` by ``scripts/make_sync.py``: change that file, ``make generate``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta, timezone
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeVar
+
+from opensandbox_jupyter.exceptions import InvalidArgumentException, SandboxException
+from opensandbox_jupyter.models.spec import positive
+from opensandbox_jupyter.sync.codes import CodesSync
+from opensandbox_jupyter.sync.commands import CommandsSync
+from opensandbox_jupyter.sync.connection import ConnectionSync
+from opensandbox_jupyter.sync.diagnostics import DiagnosticsSync
+from opensandbox_jupyter.sync.files import FilesSync
+from opensandbox_jupyter.sync.metrics import MetricsSync
+from opensandbox_jupyter.sync.network import CredentialVaultSync
+from opensandbox_jupyter.sync.ports import wait_for_port
+from opensandbox_jupyter.sync.pty import PtySync
+from opensandbox_jupyter.wire.base import Operation, Origin
+from opensandbox_jupyter.wire.readiness import Patience, wait_ready
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from opensandbox_jupyter.config import ConnectionConfigSync
+    from opensandbox_jupyter.models.diagnostics import DiagnosticContent
+    from opensandbox_jupyter.models.sandboxes import (
+        NetworkPolicy,
+        NetworkRule,
+        SandboxEndpoint,
+        SandboxInfo,
+        SandboxMetrics,
+        SandboxRenewResponse,
+    )
+    from opensandbox_jupyter.models.snapshots import SnapshotInfo
+
+__all__ = ["SandboxHandleSync", "expiry_after"]
+
+_READY = timedelta(seconds=30)
+_INTERVAL = timedelta(milliseconds=200)
+_UNKNOWN = "unknown"
+
+T = TypeVar("T")
+
+
+class SandboxHandleSync:
+    """What can be done with a sandbox; :class:`SandboxSync` makes and finds them."""
+
+    def __init__(
+        self, sandbox_id: str, connection: ConnectionSync, endpoint: SandboxEndpoint
+    ) -> None:
+        self._id = sandbox_id
+        self._connection = connection
+        self._at = connection.origin_of(endpoint)
+        self._files = FilesSync(connection, self._at)
+        self._commands = CommandsSync(connection, self._at)
+        self._metrics = MetricsSync(connection, self._at)
+        self._pty = PtySync(connection, self._at)
+        self._vault = CredentialVaultSync(connection, sandbox_id)
+        self._diagnostics = DiagnosticsSync(connection)
+        self._origin = endpoint.origin or _UNKNOWN
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._id}>"
+
+    @property
+    def id(self) -> str:
+        """The sandbox's id, given by the server."""
+        return self._id
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from: ``template``, or ``unknown``."""
+        return self._origin
+
+    @property
+    def credential_vault(self) -> CredentialVaultSync:
+        """The credentials that its requests carry."""
+        return self._vault
+
+    @property
+    def diagnostics(self) -> DiagnosticsSync:
+        """What the server tells when something went wrong, of any sandbox."""
+        return self._diagnostics
+
+    @property
+    def connection_config(self) -> ConnectionConfigSync:
+        """The configuration that this sandbox was reached with."""
+        return self._connection.config
+
+    @property
+    def files(self) -> FilesSync:
+        """Files and directories inside."""
+        return self._files
+
+    def files_with_identity(self, uid: int, gid: int) -> FilesSync:
+        """Return the files as a user and group inside see them, by number."""
+        return self._files.with_identity(uid, gid)
+
+    @property
+    def codes(self) -> CodesSync:
+        """Code inside, as a :class:`CodeInterpreter` runs it."""
+        return CodesSync(self._connection, self._at)
+
+    @property
+    def pty(self) -> PtySync:
+        """Terminals inside."""
+        return self._pty
+
+    @property
+    def commands(self) -> CommandsSync:
+        """Commands inside."""
+        return self._commands
+
+    @property
+    def metrics(self) -> MetricsSync:
+        """Resource use."""
+        return self._metrics
+
+    def get_info(self) -> SandboxInfo:
+        """Return what the server knows: state, times, image, metadata.
+
+        Raises:
+            SandboxApiException: with status 404 when it was killed or has expired.
+        """
+        return self._run(self._connection.protocol.get(self._server, self._id))
+
+    def get_endpoint(self, port: int) -> SandboxEndpoint:
+        """Return where a port of the sandbox is reached: ``host[:port][/path]`` and headers.
+
+        Raises:
+            InvalidArgumentException: when ``port`` is not 1 to 65535.
+        """
+        if not isinstance(port, int) or not 0 < port < 65536:
+            raise InvalidArgumentException(f"{port!r} is not a port: give 1 to 65535.")
+        proxy = self._connection.config.get_use_server_proxy()
+        return self._run(
+            self._connection.protocol.endpoint(self._server, self._id, port, use_server_proxy=proxy)
+        )
+
+    def wait_for_port(self, port: int, *, timeout: float | timedelta = _READY) -> SandboxEndpoint:
+        """Wait until a server inside answers on ``port``, and return where it is reached.
+
+        It is asked for ``/`` by HTTP, through the sandbox's daemon; any answer will do. One that
+        speaks no HTTP is found among the sandbox's listening sockets.
+
+        Args:
+            port: where it listens inside.
+            timeout: how long to wait, seconds or a timedelta.
+
+        Raises:
+            InvalidArgumentException: when ``port`` is not 1 to 65535.
+            SandboxReadyTimeoutException: when nothing answers in time.
+        """
+        endpoint = self.get_endpoint(port)
+        most = timeout if isinstance(timeout, timedelta) else timedelta(seconds=timeout)
+        wait_for_port(self._connection, self._at, port, most)
+        return endpoint
+
+    def get_signed_endpoint(self, port: int, expires: int) -> SandboxEndpoint:
+        """Return where a port is reached without any header, until ``expires`` (Unix seconds).
+
+        Raises:
+            SandboxApiException: when the server does not sign; the embedded one does not.
+        """
+        return self._run(
+            self._connection.protocol.signed_endpoint(self._server, self._id, port, expires)
+        )
+
+    def get_diagnostic_logs(self, scope: str) -> DiagnosticContent:
+        """Return the end of what the sandbox wrote; ``scope`` is ``container`` or ``all``."""
+        return self._diagnostics.get_logs(self._id, scope)
+
+    def get_diagnostic_events(self, scope: str) -> DiagnosticContent:
+        """Return what happened to the sandbox; ``scope`` is ``runtime`` or ``all``."""
+        return self._diagnostics.get_events(self._id, scope)
+
+    def patch_metadata(self, patch: Mapping[str, str | None]) -> SandboxInfo:
+        """Set labels, remove those that are ``None``, and return what the server knows.
+
+        Raises:
+            SandboxApiException: with status 400 for what is no label.
+        """
+        return self._run(self._connection.protocol.patch_metadata(self._server, self._id, patch))
+
+    def create_snapshot(self, name: str | None = None) -> SnapshotInfo:
+        """Begin to keep the sandbox's files; ask a manager until the snapshot is ``Ready``.
+
+        Raises:
+            SandboxApiException: with status 409 when the sandbox is not running.
+        """
+        return self._run(self._connection.protocol.create_snapshot(self._server, self._id, name))
+
+    def get_egress_policy(self) -> NetworkPolicy:
+        """Return what the sandbox may reach now."""
+        return self._vault.get_policy()
+
+    def patch_egress_rules(self, rules: Sequence[NetworkRule]) -> None:
+        """Put ``rules`` before the others of the sandbox's network policy."""
+        self._vault.patch_rules(rules)
+
+    def delete_egress_rules(self, targets: Sequence[str]) -> None:
+        """Remove the rules of ``targets`` from the sandbox's network policy."""
+        self._vault.delete_rules(targets)
+
+    def get_metrics(self) -> SandboxMetrics:
+        """Return CPU (cores, percent) and memory (MiB) in use now."""
+        return self._metrics.get_metrics()
+
+    def renew(self, timeout: timedelta) -> SandboxRenewResponse:
+        """Set the end of life to ``timeout`` from now, and return it.
+
+        Raises:
+            InvalidArgumentException: when ``timeout`` is not a positive timedelta.
+        """
+        moment = expiry_after(timeout)
+        return self._run(self._connection.protocol.renew(self._server, self._id, moment))
+
+    def pause(self) -> None:
+        """Freeze the sandbox; :meth:`resume` lets it go on. Its lifetime goes on meanwhile.
+
+        Raises:
+            SandboxApiException: with status 409 when it is not running.
+        """
+        self._run(self._connection.protocol.pause(self._server, self._id))
+
+    def kill(self) -> None:
+        """End the sandbox and everything in it, for good. The handle stays open.
+
+        Raises:
+            SandboxApiException: with status 404 when it is already gone.
+        """
+        self._run(self._connection.protocol.kill(self._server, self._id))
+
+    def close(self) -> None:
+        """Close this handle's connections. The sandbox goes on."""
+        self._connection.close()
+
+    def destroy(self) -> None:
+        """Kill the sandbox, then close this handle."""
+        try:
+            self.kill()
+        finally:
+            self.close()
+
+    def is_healthy(self) -> bool:
+        """Return whether the sandbox answers."""
+        try:
+            self._run(self._connection.protocol.ping(self._at))
+        except SandboxException:
+            return False
+        return True
+
+    def check_ready(
+        self, timeout: timedelta = _READY, polling_interval: timedelta = _INTERVAL
+    ) -> None:
+        """Wait until the sandbox answers.
+
+        Raises:
+            SandboxReadyTimeoutException: when it does not within ``timeout``.
+        """
+        patience = Patience(timeout, polling_interval)
+        self._run(
+            wait_ready(
+                self._connection.protocol, self._at, self._id, custom=False, patience=patience
+            )
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def _server(self) -> Origin:
+        return self._connection.server
+
+    def _run(self, operation: Operation[T]) -> T:
+        return self._connection.transport.run(operation)
+
+
+def expiry_after(timeout: timedelta) -> datetime:
+    """Return the moment ``timeout`` from now, UTC.
+
+    Raises:
+        InvalidArgumentException: when ``timeout`` is not a positive timedelta.
+    """
+    return datetime.now(timezone.utc) + positive(timeout)

@@ -1,0 +1,66 @@
+"""What is asked about what a sandbox may reach, and with which credentials."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from opensandbox_jupyter.models.sandboxes import NetworkPolicy, NetworkRule
+from opensandbox_jupyter.models.vault import (
+    CredentialBindingListResponse,
+    CredentialBindingMetadata,
+    CredentialListResponse,
+    CredentialMetadata,
+    CredentialVaultState,
+)
+from opensandbox_jupyter.wire.base import Operation, Origin
+from opensandbox_jupyter.wire.protocol._refusal import Refusal
+
+__all__ = ["EgressCalls"]
+
+
+class EgressCalls(Refusal):
+    """Network policies and credential vaults, at a sandbox's ``sidecar``."""
+
+    def egress_policy(self, sidecar: Origin) -> Operation[NetworkPolicy]:
+        """Ask what may be reached."""
+        self._lacks("network policies")
+
+    def patch_egress_rules(self, sidecar: Origin, rules: Sequence[NetworkRule]) -> Operation[None]:
+        """Put rules first."""
+        self._lacks("network policies")
+
+    def delete_egress_rules(self, sidecar: Origin, targets: Sequence[str]) -> Operation[None]:
+        """Remove the rules of targets."""
+        self._lacks("network policies")
+
+    def create_vault(self, sidecar: Origin, body: object) -> Operation[CredentialVaultState]:
+        """Fill a vault."""
+        self._lacks("credential vaults")
+
+    def get_vault(self, sidecar: Origin) -> Operation[CredentialVaultState]:
+        """Ask what is in a vault."""
+        self._lacks("credential vaults")
+
+    def patch_vault(self, sidecar: Origin, body: object) -> Operation[CredentialVaultState]:
+        """Change a vault."""
+        self._lacks("credential vaults")
+
+    def delete_vault(self, sidecar: Origin) -> Operation[None]:
+        """Empty a vault."""
+        self._lacks("credential vaults")
+
+    def list_credentials(self, sidecar: Origin) -> Operation[CredentialListResponse]:
+        """List credentials."""
+        self._lacks("credential vaults")
+
+    def get_credential(self, sidecar: Origin, name: str) -> Operation[CredentialMetadata]:
+        """Look at a credential."""
+        self._lacks("credential vaults")
+
+    def list_bindings(self, sidecar: Origin) -> Operation[CredentialBindingListResponse]:
+        """List bindings."""
+        self._lacks("credential vaults")
+
+    def get_binding(self, sidecar: Origin, name: str) -> Operation[CredentialBindingMetadata]:
+        """Look at a binding."""
+        self._lacks("credential vaults")
