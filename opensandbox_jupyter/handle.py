@@ -13,6 +13,7 @@ from opensandbox_jupyter.connection import Connection
 from opensandbox_jupyter.diagnostics import Diagnostics
 from opensandbox_jupyter.exceptions import InvalidArgumentException, SandboxException
 from opensandbox_jupyter.files import Files
+from opensandbox_jupyter.isolation import IsolationService
 from opensandbox_jupyter.metrics import Metrics
 from opensandbox_jupyter.models.spec import positive
 from opensandbox_jupyter.network import CredentialVault
@@ -101,6 +102,11 @@ class SandboxHandle:
     def codes(self) -> Codes:
         """Code inside, as a :class:`CodeInterpreter` runs it."""
         return Codes(self._connection, self._at)
+
+    @property
+    def isolation(self) -> IsolationService:
+        """Walls inside the sandbox."""
+        return IsolationService(self._connection, self._at)
 
     @property
     def pty(self) -> Pty:

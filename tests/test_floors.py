@@ -23,7 +23,8 @@ FLOORS = {
     "sandbox": SDK, "manager": SDK, "commands": SDK, "files": SDK, "metrics": SDK,
     "connection": SDK, "sync": SDK, "codes": SDK, "following": SDK, "interpreter": SDK,
     "code_interpreter": SDK,
-    "diagnostics": SDK, "handle": SDK, "network": SDK, "local_files": SDK, "transfers": SDK, "watching": SDK,
+    "diagnostics": SDK, "handle": SDK, "network": SDK, "isolation": SDK,
+    "local_files": SDK, "transfers": SDK, "watching": SDK,
     "pty": SDK, "ports": SDK,
     "magics": FACES, "cli": FACES, "jupyter_server": FACES,
 }  # fmt: skip

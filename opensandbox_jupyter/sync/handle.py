@@ -17,6 +17,7 @@ from opensandbox_jupyter.sync.commands import CommandsSync
 from opensandbox_jupyter.sync.connection import ConnectionSync
 from opensandbox_jupyter.sync.diagnostics import DiagnosticsSync
 from opensandbox_jupyter.sync.files import FilesSync
+from opensandbox_jupyter.sync.isolation import IsolationServiceSync
 from opensandbox_jupyter.sync.metrics import MetricsSync
 from opensandbox_jupyter.sync.network import CredentialVaultSync
 from opensandbox_jupyter.sync.ports import wait_for_port
@@ -106,6 +107,11 @@ class SandboxHandleSync:
     def codes(self) -> CodesSync:
         """Code inside, as a :class:`CodeInterpreter` runs it."""
         return CodesSync(self._connection, self._at)
+
+    @property
+    def isolation(self) -> IsolationServiceSync:
+        """Walls inside the sandbox."""
+        return IsolationServiceSync(self._connection, self._at)
 
     @property
     def pty(self) -> PtySync:

@@ -90,7 +90,9 @@ async def test_one_client_looks_and_another_may_take_over(sandbox: Any) -> None:
 
 
 async def test_a_signal_reaches_what_runs(sandbox: Any) -> None:
-    session = await sandbox.pty.create(command="trap 'echo caught; exit 4' INT; echo up; sleep 60")
+    # A bash that is just about to wait for a long sleep would look at the signal only after it.
+    nap = "while :; do sleep 0.1; done"
+    session = await sandbox.pty.create(command=f"trap 'echo caught; exit 4' INT; echo up; {nap}")
     await output_until(session, b"up")
     await session.signal("SIGINT")
     await output_until(session, b"never there")

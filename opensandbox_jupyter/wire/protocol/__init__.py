@@ -6,6 +6,7 @@ from opensandbox_jupyter.wire.protocol.code import CodeCalls
 from opensandbox_jupyter.wire.protocol.commands import CommandCalls
 from opensandbox_jupyter.wire.protocol.egress import EgressCalls
 from opensandbox_jupyter.wire.protocol.files import FileCalls
+from opensandbox_jupyter.wire.protocol.isolated import IsolatedCalls
 from opensandbox_jupyter.wire.protocol.lifecycle import LifecycleCalls
 from opensandbox_jupyter.wire.protocol.ports import PortCalls
 from opensandbox_jupyter.wire.protocol.pty import PtyCalls
@@ -23,6 +24,7 @@ class Protocol(
     PortCalls,
     SnapshotCalls,
     EgressCalls,
+    IsolatedCalls,
 ):
     """The operations of the SDK, on a lifecycle ``server`` or on one ``sandbox``'s daemon.
 

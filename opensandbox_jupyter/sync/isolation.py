@@ -1,0 +1,197 @@
+"""Walls inside a sandbox: sessions that see only a part of it.
+
+Generated from ``isolation.py`` by ``scripts/make_sync.py``: change that file, ``make generate``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+from opensandbox_jupyter.models.execution import Execution, ExecutionHandlers
+from opensandbox_jupyter.sync.connection import ConnectionSync, checked_id
+from opensandbox_jupyter.sync.files import FilesSync
+from opensandbox_jupyter.sync.following import follow
+from opensandbox_jupyter.wire.base import Operation, Origin
+
+if TYPE_CHECKING:
+    from opensandbox_jupyter.models.isolated import (
+        BindMount,
+        CreateIsolatedSessionRequest,
+        IsolatedBackgroundRun,
+        IsolatedCapabilities,
+        IsolatedRunLogs,
+        IsolatedRunOpts,
+        IsolatedRunStatus,
+        IsolatedSessionInfo,
+        IsolatedSessionState,
+        IsolatedSessionSummary,
+    )
+
+__all__ = ["IsolationServiceSync", "IsolationSessionSync"]
+
+T = TypeVar("T")
+
+
+class IsolationSessionSync:
+    """One isolated session. Got from ``sandbox.isolation``."""
+
+    def __init__(self, connection: ConnectionSync, at: Origin, info: IsolatedSessionInfo) -> None:
+        self._connection = connection
+        self._at = at
+        self._info = info
+
+    @property
+    def session_id(self) -> str:
+        """The session's id."""
+        return self._info.session_id
+
+    @property
+    def info(self) -> IsolatedSessionInfo:
+        """How it was made."""
+        return self._info
+
+    @property
+    def files(self) -> FilesSync:
+        """Files and directories as the session sees them."""
+        return FilesSync(self._connection, self._at)
+
+    def run(
+        self,
+        code: str,
+        *,
+        opts: IsolatedRunOpts | None = None,
+        handlers: ExecutionHandlers | None = None,
+    ) -> Execution:
+        """Run shell code inside and return what became of it. Its error output is in ``stdout``.
+
+        Raises:
+            InvalidArgumentException: for empty code.
+            SandboxApiException: when the session is gone.
+        """
+        from opensandbox_jupyter.models.isolated import IsolatedRunOpts
+
+        def end(_: Execution) -> None:
+            """The daemon ends a run whose client has left; it has no id to ask by."""
+
+        wanted = opts or IsolatedRunOpts()
+        call = self._connection.protocol.run_isolated(self._at, code, wanted)
+        return follow(self._connection, call, handlers, end)
+
+    def run_background(
+        self, code: str, *, opts: IsolatedRunOpts | None = None
+    ) -> IsolatedBackgroundRun:
+        """Start shell code inside that goes on by itself; ask for it by its ``run_id``."""
+        from opensandbox_jupyter.models.isolated import IsolatedRunOpts
+
+        wanted = opts or IsolatedRunOpts()
+        protocol = self._connection.protocol
+        return self._run(protocol.run_isolated_background(self._at, code, wanted))
+
+    def run_status(self, run_id: str) -> IsolatedRunStatus:
+        """Return how a background run fares."""
+        wanted = checked_id(run_id, "run id")
+        return self._run(self._connection.protocol.isolated_run_status(self._at, wanted))
+
+    def run_logs(self, run_id: str, cursor: int = 0) -> IsolatedRunLogs:
+        """Return what a background run has written, from the byte ``cursor`` on."""
+        wanted, protocol = checked_id(run_id, "run id"), self._connection.protocol
+        return self._run(protocol.isolated_run_logs(self._at, wanted, cursor))
+
+    def get(self) -> IsolatedSessionState:
+        """Return how the session fares."""
+        return self._run(self._connection.protocol.get_isolated(self._at))
+
+    def delete(self) -> None:
+        """End the session and everything in it."""
+        self._run(self._connection.protocol.delete_isolated(self._at))
+
+    def _run(self, operation: Operation[T]) -> T:
+        return self._connection.transport.run(operation)
+
+
+class IsolationServiceSync:
+    """Opens isolated sessions. Got from ``sandbox.isolation``.
+
+    The sandbox must have been created with the extension
+    ``bootstrap.execd.isolation="enable"``; without it every session is refused with 503.
+    """
+
+    def __init__(self, connection: ConnectionSync, at: Origin) -> None:
+        self._connection = connection
+        self._at = at
+
+    def create(self, request: CreateIsolatedSessionRequest) -> IsolationSessionSync:
+        """Open a session.
+
+        Raises:
+            SandboxApiException: 503 where there are none, 400 for what cannot be mounted.
+        """
+        protocol = self._connection.protocol
+        return self._session(self._run(protocol.create_isolated(self._at, request)))
+
+    def attach(self, session_id: str) -> IsolationSessionSync:
+        """Return a handle on a session that exists; 404 when there is none of that id."""
+        from opensandbox_jupyter.models.isolated import IsolatedSessionInfo
+
+        protocol = self._connection.protocol
+        at = protocol.isolated_origin(self._at, checked_id(session_id, "session id"))
+        state = self._run(protocol.get_isolated(at))
+        fields = IsolatedSessionInfo.model_fields.keys() - {"session_id"}
+        known = {name: getattr(state, name) for name in fields}
+        return self._session(IsolatedSessionInfo(session_id=session_id, **known))
+
+    def capabilities(self) -> IsolatedCapabilities:
+        """Return whether sessions can be had here, and of which kinds."""
+        return self._run(self._connection.protocol.isolated_capabilities(self._at))
+
+    def list(self) -> list[IsolatedSessionSummary]:
+        """Return all sessions."""
+        return self._run(self._connection.protocol.list_isolated(self._at))
+
+    def run_once(
+        self,
+        code: str,
+        *,
+        workspace: str,
+        workspace_mode: str | None = None,
+        opts: IsolatedRunOpts | None = None,
+        handlers: ExecutionHandlers | None = None,
+        profile: str | None = None,
+        share_net: bool | None = None,
+        binds: Sequence[BindMount] | None = None,
+    ) -> Execution:
+        """Open a session, run shell code in it, and end it again."""
+        from opensandbox_jupyter.models.isolated import (
+            CreateIsolatedSessionRequest,
+            IsolatedWorkspaceSpec,
+        )
+
+        request = CreateIsolatedSessionRequest.model_validate(
+            {
+                "workspace": IsolatedWorkspaceSpec(path=workspace, mode=workspace_mode),
+                "profile": profile,
+                "share_net": share_net,
+                "binds": None if binds is None else [*binds],
+            }
+        )
+        with self.session(request) as session:
+            return session.run(code, opts=opts, handlers=handlers)
+
+    @contextmanager
+    def session(self, request: CreateIsolatedSessionRequest) -> Iterator[IsolationSessionSync]:
+        """Open a session for a ``with`` block, and end it with the block."""
+        session = self.create(request)
+        try:
+            yield session
+        finally:
+            operation = self._connection.protocol.delete_isolated(session._at)
+            self._connection.transport.insist(operation)
+
+    def _session(self, info: IsolatedSessionInfo) -> IsolationSessionSync:
+        at = self._connection.protocol.isolated_origin(self._at, info.session_id)
+        return IsolationSessionSync(self._connection, at, info)
+
+    def _run(self, operation: Operation[T]) -> T:
+        return self._connection.transport.run(operation)
