@@ -135,8 +135,8 @@ class Connection:
         try:
             hello = await first_words(self._reader, early, destination)
         except Misnamed:
-            self._writer.write(UNRECOGNIZED_NAME)
-            raise
+            await self._say(UNRECOGNIZED_NAME)
+            return
         context = keeper.authority.context_for(destination.host)
         async with decrypted(self._reader, self._writer, hello, context) as (reader, writer):
             await _Inner(self._proxy, keeper, destination, reader, writer).run()

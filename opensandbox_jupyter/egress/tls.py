@@ -12,7 +12,7 @@ import socket
 import ssl
 from collections import OrderedDict
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Authority", "decrypted"]
 
-_LIFETIME = timedelta(days=30)
+_LIFETIME = timedelta(days=3650)
+"""Longer than any sandbox lives: neither it nor its authority gets another certificate."""
 _MOST_LEAVES = 256
 _HANDSHAKE_SECONDS = 10.0
 _BLOCK = 256 << 10
@@ -156,10 +157,9 @@ async def decrypted(
         try:
             yield inner, outer
         finally:
-            outer.close()
-            with suppress(OSError, asyncio.TimeoutError):
-                await asyncio.wait_for(outer.wait_closed(), _HANDSHAKE_SECONDS)
-            await asyncio.wait(pumps, timeout=_HANDSHAKE_SECONDS)
+            transport.abort()
+        # Only after an orderly end: a client that reads nothing must not hold up a cut.
+        await asyncio.wait(pumps[1:], timeout=_HANDSHAKE_SECONDS)
     finally:
         far.close()
         for pump in pumps:

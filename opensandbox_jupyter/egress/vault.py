@@ -80,7 +80,8 @@ class Match(_Strict, frozen=True):
         A path that a server might read as another one is never meant.
         """
         read = unquote(path)
-        if {".", ".."} & set(read.replace("\\", "/").split("/")) or "//" in read:
+        segments = {part.partition(";")[0] for part in read.replace("\\", "/").split("/")}
+        if {".", ".."} & segments or "//" in read:
             return False
         return method in self.methods and any(fnmatchcase(path, one) for one in self.paths)
 

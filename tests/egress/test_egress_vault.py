@@ -186,6 +186,52 @@ async def test_placeholders(tmp_path: Path) -> None:
         assert scene.echo.heard == []
 
 
+async def test_a_short_placeholder_makes_no_long_request(tmp_path: Path) -> None:
+    places = ["path", "query", "header", "body"]
+    one = {"credential": "key", "placeholder": "1234", "in": places}
+    async with staged(tmp_path, tls=False) as scene:
+        scene.vault.create(filled(type="passthrough", substitutions=[one]))
+        answer = await scene.http("api.test", body="x" * 1234)
+        assert "content-length: 1234" in answer.lower()
+        value = {"name": "key", "source": {"type": "inline", "value": "S" * 60_000}}
+        scene.vault.mutate(json.dumps({"credentials": {"replace": [value]}}).encode())
+        many = "1234" * 20
+        assert " 413 " in await scene.http("api.test", body=many)
+        assert " 413 " in await scene.http("api.test", f"/v1/{many}")
+        assert " 413 " in await scene.http("api.test", f"/v1/?{many}")
+        assert " 413 " in await scene.http("api.test", "/v1/x", f"x-a: {many}")
+        apart = [f"x-{number}: 1234" for number in range(8)]
+        assert " 431 " in await scene.http("api.test", "/v1/x", *apart)
+        assert len(scene.echo.heard) == 1
+
+
+async def test_a_tunnel_of_another_name_is_cut_quietly(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with staged(tmp_path, tls=True) as scene:
+        scene.vault.create(filled(**BEARER))
+        reader, writer = await asyncio.open_unix_connection(scene.path)
+        place = f"api.test:{scene.echo.port}"
+        writer.write(f"CONNECT {place} HTTP/1.1\r\nhost: {place}\r\n\r\n".encode())
+        assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
+        outgoing = ssl.MemoryBIO()
+        other = scene.trusting().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="a.test")
+        with pytest.raises(ssl.SSLWantReadError):
+            other.do_handshake()
+        writer.write(outgoing.read())
+        assert (await asyncio.wait_for(reader.read(), 10)).startswith(b"\x15\x03")
+        writer.close()
+        assert caplog.records == []
+
+
+async def test_a_path_with_two_readings_carries_nothing(tmp_path: Path) -> None:
+    async with staged(tmp_path, tls=False) as scene:
+        scene.vault.create(filled(**BEARER))
+        for path in ("/v1/../x", "/v1/..;/x", "/v1/..;a=b/x", "/v1/%2e%2e%3b/x", "/v1/..%2fx"):
+            assert SECRET not in await scene.http("api.test", path), path
+        assert SECRET in await scene.http("api.test")
+
+
 async def test_tls_ends_here_for_the_hosts_of_a_vault_alone(tmp_path: Path) -> None:
     async with staged(tmp_path, tls=True) as scene:
         with pytest.raises(ssl.SSLCertVerificationError):
