@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from fnmatch import fnmatchcase
 from typing import Any, Literal
 from urllib.parse import unquote
 
@@ -83,7 +82,8 @@ class Match(_Strict, frozen=True):
         segments = {part.partition(";")[0] for part in read.replace("\\", "/").split("/")}
         if {".", ".."} & segments or "//" in read:
             return False
-        return method in self.methods and any(fnmatchcase(path, one) for one in self.paths)
+        is_method = method in {one.upper() for one in self.methods}
+        return is_method and any(_is_path(wanted, path) for wanted in self.paths)
 
 
 class HeaderEntry(_Strict, frozen=True):
@@ -323,6 +323,8 @@ def _check(binding: Binding, values: dict[str, Any]) -> None:
     if not binding.match.hosts:
         raise ValueError(f"{where} names no host.")
     for host in binding.match.hosts:
+        if host.startswith("*.") and "." not in host[2:].strip("."):
+            raise ValueError(f"{where} names {host[:64]!r}, which is too many hosts.")
         try:
             canonical_name(host.removeprefix("*."))
         except Unreadable as error:
@@ -330,8 +332,14 @@ def _check(binding: Binding, values: dict[str, Any]) -> None:
 
 
 def _is_host(wanted: str, host: str) -> bool:
+    """Whether ``host`` is meant; ``*.`` stands for exactly one label."""
     name = canonical_name(wanted.removeprefix("*."))
-    return host.endswith(f".{name}") if wanted.startswith("*.") else host == name
+    return name == (host.partition(".")[2] if wanted.startswith("*.") else host)
+
+
+def _is_path(wanted: str, path: str) -> bool:
+    """Whether ``path`` is meant; ``*`` stands for anything, and nothing else is special."""
+    return re.fullmatch(".*".join(map(re.escape, wanted.split("*"))), path) is not None
 
 
 def _decode(body: bytes, kind: Any) -> Any:

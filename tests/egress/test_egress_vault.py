@@ -300,6 +300,7 @@ def test_a_vault_is_changed_all_or_nothing() -> None:
 BAD: list[Callable[[dict], object]] = [
     lambda d: d["bindings"][0]["match"].update(hosts=[]),
     lambda d: d["bindings"][0]["match"].update(hosts=["not a host"]),
+    lambda d: d["bindings"][0]["match"].update(hosts=["*.com"]),
     lambda d: d["bindings"][0]["auth"].update(credential="absent"),
     lambda d: d["bindings"][0]["auth"].update(type="apiKey", name="Host"),
     lambda d: d["bindings"][0]["auth"].update(type="apiKey", name="a\r\nb"),

@@ -47,9 +47,8 @@ class Isolated(IsolatedCalls):
         body = to_json(wanted.model_dump(exclude_none=True))
         call = Call("create_isolated_session", sandbox, "POST", f"{_TOP}/session", json=body)
         found = read_model(call, (yield call), IsolatedSessionInfo, _MADE)
-        return found.model_copy(
-            update={key: getattr(wanted, key) for key in wanted.model_fields_set}
-        )
+        asked = {key: getattr(wanted, key) for key in wanted.model_fields_set}
+        return found.model_copy(update=asked)
 
     def list_isolated(self, sandbox: Origin) -> Operation[list[IsolatedSessionSummary]]:
         """GET /v1/isolated/sessions."""

@@ -20,7 +20,7 @@ __all__ = ["IsolatedCalls"]
 
 
 class IsolatedCalls(Refusal):
-    """Walls inside a sandbox. ``session`` is a session's own origin, see :meth:`isolated_origin`."""
+    """Walls inside a sandbox. ``session`` is a session's own origin."""
 
     def isolated_origin(self, sandbox: Origin, session_id: str) -> Origin:
         """Return where a session, and its files, are asked for."""
