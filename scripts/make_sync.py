@@ -37,6 +37,13 @@ BANNER = '''"""{doc}
 Generated from ``{name}.py`` by ``scripts/make_sync.py``: change that file, ``make generate``.
 """
 '''
+INIT = '''"""The blocking SDK, generated from the async one."""
+
+from opensandbox_jupyter.sync.manager import SandboxManagerSync
+from opensandbox_jupyter.sync.sandbox import SandboxSync
+
+__all__ = ["SandboxManagerSync", "SandboxSync"]
+'''
 NAMES_IN_TEXTS = {
     "ConnectionConfig": "ConnectionConfigSync",
     "Sandbox": "SandboxSync",
@@ -131,7 +138,7 @@ def main() -> int:
     """Write or check all modules; return the exit code."""
     check = "--check" in sys.argv[1:]
     texts = {name: blocking(name) for name in MODULES}
-    texts["__init__"] = '"""The blocking SDK, generated from the async one."""\n'
+    texts["__init__"] = formatted(INIT)
     folder = PACKAGE / "sync"
     stale = [
         n

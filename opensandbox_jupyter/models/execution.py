@@ -79,6 +79,14 @@ class ExecutionLogs:
     stdout: list[OutputMessage] = field(default_factory=list)
     stderr: list[OutputMessage] = field(default_factory=list)
 
+    def add_stdout(self, message: OutputMessage) -> None:
+        """Add a piece of standard output."""
+        self.stdout.append(message)
+
+    def add_stderr(self, message: OutputMessage) -> None:
+        """Add a piece of error output."""
+        self.stderr.append(message)
+
 
 @dataclass(slots=True)
 class Execution:
@@ -95,6 +103,10 @@ class Execution:
     complete: ExecutionComplete | None = None
     exit_code: int | None = None
     logs: ExecutionLogs = field(default_factory=ExecutionLogs)
+
+    def add_result(self, result: ExecutionResult) -> None:
+        """Add a result."""
+        self.result.append(result)
 
     @property
     def stdout(self) -> str:

@@ -34,6 +34,7 @@ __all__ = [
     "SandboxInfo",
     "SandboxLifecycle",
     "SandboxMetrics",
+    "SandboxOrigin",
     "SandboxRenewResponse",
     "SandboxState",
     "SandboxStatus",
@@ -73,6 +74,18 @@ class SandboxState:
     @classmethod
     def values(cls) -> list[str]:
         """Return all state names."""
+        return [v for k, v in vars(cls).items() if k.isupper()]
+
+
+class SandboxOrigin:
+    """Where a sandbox comes from, as plain strings."""
+
+    TEMPLATE = "template"
+    UNKNOWN = "unknown"
+
+    @classmethod
+    def values(cls) -> list[str]:
+        """Return all of them."""
         return [v for k, v in vars(cls).items() if k.isupper()]
 
 
@@ -317,3 +330,19 @@ class SandboxMetrics(Model):
         validation_alias=AliasChoices("mem_used_mib", "memory_used_in_mib")
     )
     timestamp: int
+
+
+def __getattr__(name: str) -> object:
+    """Return a noun that has a module of its own here, and none in OpenSandbox's own SDK."""
+    from opensandbox_jupyter.models import snapshots, vault
+
+    for home in (snapshots, vault):
+        if name in home.__all__:
+            return getattr(home, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    from opensandbox_jupyter.models import snapshots, vault
+
+    return sorted({*__all__, *snapshots.__all__, *vault.__all__})

@@ -8,6 +8,7 @@ import sqlite3
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from http import HTTPStatus
 
 from starlette.applications import Starlette
@@ -23,6 +24,7 @@ from opensandbox_jupyter.server.answers import json_response
 from opensandbox_jupyter.server.errors import Refusal
 from opensandbox_jupyter.server.proxy import is_proxied
 from opensandbox_jupyter.server.sidecar import PREFIX
+from opensandbox_jupyter.server.signing import Signing
 
 __all__ = ["Gate", "Policy", "make_app"]
 
@@ -41,6 +43,11 @@ class Policy:
     port: int = 0
     """The bound port; known once the server listens."""
     host: str = "127.0.0.1"
+
+    @cached_property
+    def signing(self) -> Signing:
+        """What signs ways to ports, and knows its own signatures."""
+        return Signing(self.api_key.encode())
 
     @property
     def hosts(self) -> frozenset[str]:
@@ -117,7 +124,8 @@ class Gate:
         foreign = [origin for origin in headers.all(b"origin") if origin not in own]
         if foreign or _FOREIGN_SITES & set(headers.all(b"sec-fetch-site")):
             raise Refusal(403, "SANDBOX::INVALID_PARAMETER", "Other web pages may not ask here.")
-        if raw_path not in _OPEN_PATHS and not raw_path.startswith(PREFIX.encode()):
+        is_open = raw_path in _OPEN_PATHS or raw_path.startswith(PREFIX.encode())
+        if not is_open and not self._policy.signing.admits(raw_path):
             self._check_key(headers.raw(API_KEY_HEADER.lower().encode()))
         length = headers.all(b"content-length")
         if is_proxied(raw_path):

@@ -29,6 +29,7 @@ from opensandbox_jupyter.server.sidecar import (
     change_policy,
     sidecar_routes,
 )
+from opensandbox_jupyter.server.signing import Signing
 from opensandbox_jupyter.server.templates import Templates
 
 __all__ = ["json_body", "routes"]
@@ -44,6 +45,7 @@ _Handler = Callable[[Request], Awaitable[Response]]
 def routes(
     sandboxes: Sandboxes,
     templates: Templates,
+    signing: Signing,
     more: Sequence[BaseRoute],
     prove: Callable[[str], str],
 ) -> list[BaseRoute]:
@@ -51,7 +53,7 @@ def routes(
 
     ``prove`` answers a challenge, see :mod:`runtime_file`.
     """
-    calls = _Calls(sandboxes, templates)
+    calls = _Calls(sandboxes, templates, signing)
 
     async def health(request: Request) -> Response:
         challenge = request.headers.get(CHALLENGE_HEADER, "")[:128]
@@ -95,9 +97,10 @@ def _api_routes(calls: _Calls) -> list[BaseRoute]:
 class _Calls:
     """What each route does."""
 
-    def __init__(self, sandboxes: Sandboxes, templates: Templates) -> None:
+    def __init__(self, sandboxes: Sandboxes, templates: Templates, signing: Signing) -> None:
         self._sandboxes = sandboxes
         self._templates = templates
+        self._signing = signing
 
     async def create(self, request: Request) -> Response:
         wanted = decode(await json_body(request), CreateSandbox)
@@ -148,9 +151,7 @@ class _Calls:
         if _flag(request, "use_server_proxy"):
             return self._proxied(request, port)
         if "expires" in request.query_params:
-            raise Refusal(
-                400, "SANDBOX::API_NOT_SUPPORTED", "This server does not sign its endpoints."
-            )
+            return self._signed(request, port)
         if port == EGRESS_PORT:
             token = self._sandboxes.get(_id(request)).egress_token
             endpoint = f"{request.headers['host']}{PREFIX}{_id(request)}"
@@ -160,6 +161,13 @@ class _Calls:
         return json_response(
             {"endpoint": f"127.0.0.1:{relay}{path}", "headers": {EXECD_TOKEN_HEADER: token}}
         )
+
+    def _signed(self, request: Request, port: int) -> Response:
+        if port == EGRESS_PORT:
+            message = "The sidecar's own port is never signed: its token leads there."
+            raise Refusal(400, "SANDBOX::INVALID_PARAMETER", message)
+        path = self._signing.path(_id(request), port, request.query_params["expires"])
+        return json_response({"endpoint": f"{request.headers['host']}{path}"})
 
     def _proxied(self, request: Request, port: int) -> Response:
         if "expires" in request.query_params:

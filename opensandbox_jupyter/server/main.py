@@ -128,6 +128,7 @@ class _Serving:
             routes(
                 self._sandboxes,
                 templates,
+                policy.signing,
                 more,
                 lambda challenge: proof(policy.api_key, self._nonce, challenge),
             ),

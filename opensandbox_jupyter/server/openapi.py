@@ -206,7 +206,7 @@ OPERATIONS = (
     Operation("POST", f"{_SANDBOX}/renew-expiration", "Set its end of life.", Expiry, Expiry),
     Operation(
         "GET", f"{_SANDBOX}/endpoints/{{port}}", "Where a port is reached.", answer=Endpoint,
-        query=[Parameter("use_server_proxy", bool)],
+        query=[Parameter("use_server_proxy", bool), Parameter("expires", _Natural)],
     ),
     Operation("GET", _POLICY, "What a sandbox may reach.", answer=PolicyAnswer),
     Operation("POST", _POLICY, "Set the policy.", Policy, PolicyAnswer),

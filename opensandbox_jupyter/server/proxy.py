@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import h11
@@ -24,6 +25,7 @@ from opensandbox_jupyter.hosting.tunnels import Closed, Opening, Way
 from opensandbox_jupyter.server.errors import Refusal
 from opensandbox_jupyter.server.sandboxes import Sandboxes
 from opensandbox_jupyter.server.sidecar import EGRESS_PORT, TOKEN_HEADER, answer_sidecar
+from opensandbox_jupyter.server.signing import SIGNED
 
 __all__ = ["ServerProxy", "is_proxied"]
 
@@ -42,13 +44,26 @@ _KEPT_BACK = tuple(
 
 def is_proxied(path: bytes) -> bool:
     """Whether a request for ``path`` is a sandbox's business, its size included."""
-    found = _PATH.fullmatch(path)
-    return found is not None and _port(found) != EGRESS_PORT
+    found = _place(path)
+    return found is not None and found.port != EGRESS_PORT
 
 
-def _port(found: re.Match[bytes]) -> int:
-    """Return the port that a path names; one that is too long is none."""
-    return int(found[3]) if len(found[3]) <= _MOST_DIGITS else 0
+@dataclass(frozen=True)
+class _Place:
+    """What a path means; a port that is too long is none."""
+
+    prefix: bytes
+    sandbox_id: str
+    port: int
+    rest: bytes
+
+
+def _place(path: bytes) -> _Place | None:
+    found = _PATH.fullmatch(path) or SIGNED.fullmatch(path)
+    if found is None:
+        return None
+    port = int(found[3]) if len(found[3]) <= _MOST_DIGITS else 0
+    return _Place(found[1], found[2].decode("latin-1"), port, found[found.re.groups] or b"/")
 
 
 class ServerProxy:
@@ -61,15 +76,16 @@ class ServerProxy:
     def routes(self) -> list[Route]:
         """Return the routes of requests."""
         path = "/sandboxes/{id}/proxy/{port}"
-        return [Route(path, self), Route(f"{path}/{{rest:path}}", self)]
+        paths = (path, f"{path}/{{rest:path}}", "/signed/{rest:path}")
+        return [Route(path, self) for path in paths]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on. Raises: Refusal, when the answer has not begun yet."""
-        found = _PATH.fullmatch(scope["raw_path"])
-        if found is not None and _port(found) == EGRESS_PORT:
-            sandbox_id, rest = found[2].decode("latin-1"), (found[4] or b"/")[1:].decode("latin-1")
+        found = _place(scope["raw_path"])
+        if found is not None and found.port == EGRESS_PORT:
+            rest = found.rest[1:].decode("latin-1")
             request = Request(scope, receive)
-            answer = await answer_sidecar(self._sandboxes, request, sandbox_id, rest)
+            answer = await answer_sidecar(self._sandboxes, request, found.sandbox_id, rest)
             await answer(scope, receive, send)
             return
         query = scope["query_string"]
@@ -111,20 +127,20 @@ class ServerProxy:
 
     def _way(self, path: bytes, query: bytes) -> tuple[bytes, str, bytes, Headers]:
         """Return the prefix of the path, execd's socket, what to ask it for, and its headers."""
-        found = _PATH.fullmatch(path)
-        if found is None or _port(found) == EGRESS_PORT:
+        found = _place(path)
+        if found is None or found.port == EGRESS_PORT:
             raise Refusal(404, "SANDBOX::API_NOT_SUPPORTED", "There is no such page.")
-        port = _port(found)
-        socket_path, token = self._sandboxes.entry(found[2].decode("latin-1")).way_in()
+        port = found.port
+        socket_path, token = self._sandboxes.entry(found.sandbox_id).way_in()
         if not 1 <= port <= 65_535:
             raise Refusal(400, "DOCKER::INVALID_PORT", "A port is a number from 1 to 65535.")
         place = b"" if port == DEFAULT_EXECD_PORT else b"/proxy/%d" % port
-        target = place + (found[4] or b"/") + (b"?" + query if query else b"")
+        target = place + found.rest + (b"?" + query if query else b"")
         headers = [
             (b"host", b"127.0.0.1:%d" % port),
             (EXECD_TOKEN_HEADER.lower().encode(), token.encode()),
         ]
-        return found[1], socket_path, target, headers
+        return found.prefix, socket_path, target, headers
 
 
 def _passed_on(headers: Headers, client: str) -> Headers:

@@ -172,7 +172,7 @@ class SandboxHandleSync:
         """Return where a port is reached without any header, until ``expires`` (Unix seconds).
 
         Raises:
-            SandboxApiException: when the server does not sign; the embedded one does not.
+            SandboxApiException: when the server does not sign, or the moment has passed.
         """
         return self._run(
             self._connection.protocol.signed_endpoint(self._server, self._id, port, expires)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 
 from opensandbox_jupyter.exceptions import InvalidArgumentException, SandboxApiException
+from opensandbox_jupyter.models.execd import RunCommandOpts
 from opensandbox_jupyter.models.sandboxes import NetworkPolicy, NetworkRule
 from opensandbox_jupyter.models.snapshots import SnapshotFilter
 from opensandbox_jupyter.models.templates import (
@@ -60,9 +63,15 @@ async def test_diagnostics(sandbox: Any) -> None:
         await sandbox.get_diagnostic_logs("nowhere")
 
 
-async def test_what_the_server_does_not_sign(sandbox: Any) -> None:
-    with pytest.raises(SandboxApiException, match="does not sign"):
-        await sandbox.get_signed_endpoint(8000, 4_000_000_000)
+async def test_a_signed_endpoint_needs_no_key(sandbox: Any) -> None:
+    serve = "cd /workspace && echo served > page && exec python3 -m http.server 8000"
+    opts = RunCommandOpts(background=True)
+    await sandbox.commands.run(serve, opts=opts)
+    await sandbox.wait_for_port(8000)
+    found = await sandbox.get_signed_endpoint(8000, int(time.time()) + 60)
+    assert httpx.get(f"http://{found.endpoint}/page").text == "served\n"
+    with pytest.raises(SandboxApiException, match="still to come"):
+        await sandbox.get_signed_endpoint(8000, 99)
 
 
 async def test_snapshots(sdk: SimpleNamespace, sandbox: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Callable, Iterator
 
 import httpx
@@ -143,6 +144,44 @@ def test_what_nobody_answers(client: httpx.Client, box: Box, base: str) -> None:
     assert client.get(base).status_code == 409
     client.delete(f"/v1/sandboxes/{box.id}")
     assert client.get(base).status_code == 404
+
+
+def signed(client: httpx.Client, box: Box, port: int, expires: float) -> httpx.Response:
+    where = f"/v1/sandboxes/{box.id}/endpoints/{port}"
+    return client.get(where, params={"expires": str(int(expires))})
+
+
+def test_a_signed_way_needs_no_key_until_its_end(
+    server: Running, client: httpx.Client, box: Box
+) -> None:
+    answer = signed(client, box, 8000, time.time() + 3)
+    assert answer.status_code == 200, answer.text
+    assert answer.json().keys() == {"endpoint"}
+    url = f"http://{answer.json()['endpoint']}"
+    told = httpx.get(f"{url}/a?b=c")
+    assert (told.status_code, told.json()["path"]) == (200, "/a?b=c")
+    assert KEY.lower() not in told.json()["headers"]
+    prefix, sandbox_id, port, end, signature = url.rsplit("/", 4)
+    for forged in (
+        f"{prefix}/{sandbox_id}/8001/{end}/{signature}",
+        f"{prefix}/{sandbox_id}/{port}/zzzzzzz/{signature}",
+        f"{prefix}/{sandbox_id}/{port}/{end}/{'0' * 32}",
+        f"{prefix}/other/{port}/{end}/{signature}",
+        f"{server.url}/v1/sandboxes/{box.id}/proxy/8000/",
+        f"{server.url}/v1/sandboxes",
+    ):
+        assert httpx.get(forged).status_code == 401, forged
+    assert httpx.get(url, headers={"Origin": "http://evil.test"}).status_code == 403
+    assert wait_until(lambda: httpx.get(url).status_code == 401)
+
+
+def test_what_is_not_signed(client: httpx.Client, box: Box) -> None:
+    for answer in (
+        signed(client, box, 8000, 99),
+        signed(client, box, 18080, time.time() + 60),
+        client.get(f"/v1/sandboxes/{box.id}/endpoints/8000?expires=soon"),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (400, "SANDBOX::INVALID_PARAMETER")
 
 
 def test_execd_itself_through_the_proxy(client: httpx.Client, box: Box) -> None:
