@@ -5,15 +5,22 @@ Generated from ``commands.py`` by ``scripts/make_sync.py``: change that file, ``
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from opensandbox_jupyter.exceptions import CommandFailed
-from opensandbox_jupyter.models.execution import Execution, ExecutionHandlers
+from opensandbox_jupyter.models.execution import (
+    Execution,
+    ExecutionHandlers,
+    Handler,
+    OutputMessage,
+)
+from opensandbox_jupyter.models.merging import merged_handlers, merged_opts
 from opensandbox_jupyter.sync.connection import ConnectionSync, checked_id
 from opensandbox_jupyter.sync.following import follow
 from opensandbox_jupyter.wire.base import Origin
+from opensandbox_jupyter.wire.execution import ExecutionReader, Notice
 from opensandbox_jupyter.wire.variables import remember
 
 if TYPE_CHECKING:
@@ -38,6 +45,11 @@ class CommandsSync:
         opts: RunCommandOpts | None = None,
         handlers: ExecutionHandlers | None = None,
         check: bool = False,
+        timeout: timedelta | float | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        on_stdout: Handler[OutputMessage] | None = None,
+        on_stderr: Handler[OutputMessage] | None = None,
     ) -> Execution:
         """Run a command and return what became of it.
 
@@ -50,6 +62,11 @@ class CommandsSync:
             opts: directory, environment, user, time limit, background.
             handlers: functions to call with output and other events.
             check: raise when the command fails.
+            timeout: seconds, or a timedelta, after which it is killed; also in ``opts``.
+            env: variables to add to its environment; also in ``opts``.
+            cwd: where it runs; also in ``opts``.
+            on_stdout: called with each piece of output; also in ``handlers``.
+            on_stderr: the same for error output.
 
         Returns:
             The execution, with ``stdout`` and ``stderr`` as texts and ``exit_code``: 0 for
@@ -61,9 +78,8 @@ class CommandsSync:
             SandboxConnectionException: when the connection breaks before the command ends.
             CommandFailed: with ``check``, when the exit code is not 0.
         """
-        from opensandbox_jupyter.models.execd import RunCommandOpts
-
-        opts = opts or RunCommandOpts()
+        opts = merged_opts(opts, timeout, env, cwd)
+        handlers = merged_handlers(handlers, on_stdout, on_stderr)
         foreground = not opts.background
 
         def end(execution: Execution) -> None:
@@ -76,6 +92,47 @@ class CommandsSync:
         if check and foreground:
             raise_for_exit(execution)
         return execution
+
+    def stream(
+        self,
+        command: str | Sequence[str],
+        *,
+        timeout: timedelta | float | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        keep_running: bool = False,
+    ) -> Generator[Notice, None]:
+        """Run a command and give its events as they come; nothing of them is kept.
+
+        The command waits when nobody takes its events. Who leaves the loop early ends it.
+
+        Args:
+            command: a text for the shell, or a list of words to run without one.
+            timeout: seconds, or a timedelta, after which it is killed.
+            env: variables to add to its environment.
+            cwd: where it runs.
+            keep_running: let it go on when the loop is left early.
+
+        Raises:
+            InvalidArgumentException: for an empty command.
+            SandboxApiException: when execd refuses.
+            SandboxConnectionException: when the connection breaks before the command ends.
+        """
+        opts = merged_opts(None, timeout, env, cwd)
+        call = self._connection.protocol.run(self._at, command, opts)
+        reader = ExecutionReader(keep_output=False)
+        try:
+            with self._connection.transport.stream(call) as chunks:
+                for chunk in chunks:
+                    yield from reader.feed(chunk)
+                    if reader.done:
+                        break
+        except BaseException:
+            if not keep_running and not reader.done and reader.execution.id:
+                operation = self._connection.protocol.interrupt(self._at, reader.execution.id)
+                self._connection.transport.insist(operation)
+            raise
+        reader.finish()
 
     def interrupt(self, execution_id: str) -> None:
         """End a running command with all of its processes: politely, then by force.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from contextlib import aclosing, closing
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,7 @@ from opensandbox_jupyter.exceptions import (
     InvalidArgumentException,
     SandboxApiException,
 )
-from opensandbox_jupyter.models.execd import ExecutionHandlers, RunCommandOpts
+from opensandbox_jupyter.models.execd import ExecutionHandlers, OutputMessage, RunCommandOpts
 
 
 async def test_output_exit_code_and_id(sandbox: Any) -> None:
@@ -241,3 +242,55 @@ async def processes(sandbox: Any, command: str) -> str:
         f"cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -o '[{first}]{rest}' || true"
     )
     return str(execution.stdout)
+
+
+async def test_options_beside_opts(sandbox: Any) -> None:
+    said: list[str] = []
+    execution = await sandbox.commands.run(
+        "pwd; echo $MINE; echo oops >&2",
+        cwd="/tmp",
+        env={"MINE": "yes"},
+        timeout=30,
+        on_stdout=lambda message: said.append(message.text),
+        on_stderr=lambda message: said.append(message.text),
+    )
+    assert execution.stdout == "/tmp\nyes\n"
+    assert sorted("".join(said).split()) == ["/tmp", "oops", "yes"]
+    killed = await sandbox.commands.run("sleep 60", timeout=0.2)
+    assert killed.exit_code == -1
+    twice: list[dict[str, Any]] = [
+        {"opts": RunCommandOpts(working_directory="/"), "cwd": "/tmp"},
+        {"handlers": ExecutionHandlers(on_stdout=print), "on_stdout": print},
+        {"timeout": "soon"},
+        {"timeout": -1},
+    ]
+    for given in twice:
+        with pytest.raises(InvalidArgumentException):
+            await sandbox.commands.run("true", **given)
+
+
+async def test_a_stream_gives_events_and_keeps_none(sandbox: Any) -> None:
+    kinds, text = [], ""
+    async for event in sandbox.commands.stream("echo $A; exit 3", env={"A": "b"}):
+        kinds.append(type(event).__name__)
+        text += getattr(event, "text", "")
+    assert (kinds[0], kinds[-1]) == ("ExecutionInit", "ExecutionError")
+    assert text == "b\n"
+
+
+@pytest.mark.parametrize("keep_running", [False, True])
+async def test_who_leaves_a_stream_ends_the_command(
+    sdk: SimpleNamespace, sandbox: Any, keep_running: bool
+) -> None:
+    command = "echo up; exec sleep 4711"
+    if sdk.name == "async":
+        async with aclosing(sandbox.commands.stream(command, keep_running=keep_running)) as events:
+            async for event in events:
+                if isinstance(event, OutputMessage):
+                    break
+    else:
+        blocking = sandbox._inner.commands
+        with closing(blocking.stream(command, keep_running=keep_running)) as events:
+            assert any(isinstance(event, OutputMessage) for event in events)
+    left = await sandbox.commands.run("pgrep -fc '^sleep 4711' || true")
+    assert left.text == ("1" if keep_running else "0")

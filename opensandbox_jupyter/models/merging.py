@@ -1,0 +1,78 @@
+"""Options and handlers of a run, given one by one or together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from opensandbox_jupyter.exceptions import InvalidArgumentException
+from opensandbox_jupyter.models.execution import ExecutionHandlers, Handler, OutputMessage
+
+if TYPE_CHECKING:
+    from opensandbox_jupyter.models.execd import RunCommandOpts
+
+__all__ = ["duration", "merged_handlers", "merged_opts"]
+
+
+def duration(value: timedelta | float) -> timedelta:
+    """Return a duration that was given as such, or in seconds.
+
+    Raises:
+        InvalidArgumentException: when it is neither.
+    """
+    if isinstance(value, timedelta):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
+        raise InvalidArgumentException(f"{value!r} is no duration: give seconds or a timedelta.")
+    return timedelta(seconds=value)
+
+
+def merged_opts(
+    opts: RunCommandOpts | None,
+    timeout: timedelta | float | None,
+    env: Mapping[str, str] | None,
+    cwd: str | None,
+) -> RunCommandOpts:
+    """Return ``opts`` with what was given beside them.
+
+    Raises:
+        InvalidArgumentException: when something was given twice.
+    """
+    from opensandbox_jupyter.models.execd import RunCommandOpts
+
+    beside: dict[str, Any] = {
+        "timeout": None if timeout is None else duration(timeout),
+        "envs": None if env is None else dict(env),
+        "working_directory": cwd,
+    }
+    given = {name: value for name, value in beside.items() if value is not None}
+    if opts is None:
+        return RunCommandOpts(**given)
+    for name in given:
+        if getattr(opts, name) is not None:
+            raise InvalidArgumentException(f"{name} is given twice: in opts, and beside them.")
+    return opts.model_copy(update=given) if given else opts
+
+
+def merged_handlers(
+    handlers: ExecutionHandlers | None,
+    on_stdout: Handler[OutputMessage] | None,
+    on_stderr: Handler[OutputMessage] | None,
+) -> ExecutionHandlers | None:
+    """Return ``handlers`` with what was given beside them, ``None`` when there are none.
+
+    Raises:
+        InvalidArgumentException: when something was given twice.
+    """
+    beside = {"on_stdout": on_stdout, "on_stderr": on_stderr}
+    given: dict[str, Any] = {name: one for name, one in beside.items() if one is not None}
+    if not given:
+        return handlers
+    if handlers is None:
+        return ExecutionHandlers(**given)
+    for name in given:
+        if getattr(handlers, name) is not None:
+            raise InvalidArgumentException(f"{name} is given twice: in handlers, and beside them.")
+    return replace(handlers, **given)
