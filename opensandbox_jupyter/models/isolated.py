@@ -76,11 +76,9 @@ class CreateIsolatedSessionRequest(Request):
     idle_timeout_seconds: Annotated[int, Field(ge=0)] | None = None
 
 
-class IsolatedSessionInfo(Model):
-    """A session, and how it was made."""
+class _Asked(Model):
+    """How a session was made, as far as the daemon says it."""
 
-    session_id: str
-    created_at: datetime | None = None
     profile: str | None = None
     workspace: IsolatedWorkspaceSpec | None = None
     overlays: list[IsolatedOverlaySpec] | None = None
@@ -94,24 +92,20 @@ class IsolatedSessionInfo(Model):
     idle_timeout_seconds: int | None = None
 
 
-class IsolatedSessionState(Model):
+class IsolatedSessionInfo(_Asked):
+    """A session, and how it was made."""
+
+    session_id: str
+    created_at: datetime | None = None
+
+
+class IsolatedSessionState(_Asked):
     """How a session fares: ``active``, ``dead`` or ``destroyed``. Times are UTC."""
 
     status: str
     created_at: datetime | None = None
     last_run_at: datetime | None = None
     idle_remaining_seconds: int | None = None
-    profile: str | None = None
-    workspace: IsolatedWorkspaceSpec | None = None
-    overlays: list[IsolatedOverlaySpec] | None = None
-    extra_writable: list[str] | None = None
-    binds: list[BindMount] | None = None
-    share_net: bool | None = None
-    env_passthrough: EnvPassthroughSpec | None = None
-    uid: int | None = None
-    gid: int | None = None
-    uid_mode: str | None = None
-    idle_timeout_seconds: int | None = None
 
 
 class IsolatedSessionSummary(Model):
