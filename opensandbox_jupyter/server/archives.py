@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import platform
 import tarfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 import msgspec
 
-from opensandbox_jupyter.server.unpacking import ArchiveRefused, Unpacking
+from opensandbox_jupyter.server.tar_files import ArchiveRefused, opened_tar
+from opensandbox_jupyter.server.unpacking import Unpacking
 
 __all__ = ["ImageConfig", "unpack"]
 
 _MOST_JSON = 4 << 20
 _MOST_LAYERS = 512
+_MOST_PARTS = 10_000
 _INDEXES = frozenset(
     {
         "application/vnd.oci.image.index.v1+json",
@@ -50,7 +50,8 @@ def unpack(archive: Path, target: Path) -> tuple[ImageConfig, int]:
                 file.seek(0)
                 unpacking.add(file, file.tell)
                 return ImageConfig(), unpacking.bytes
-            with _opened(file) as container:
+            file.seek(0)
+            with opened_tar(file, "r:*") as container:
                 config, layers = _image(container)
                 for name in layers:
                     layer = _member(container, name)
@@ -62,20 +63,17 @@ def unpack(archive: Path, target: Path) -> tuple[ImageConfig, int]:
 
 def _has_manifest(file: IO[bytes]) -> bool:
     """Whether the archive holds layers. A file system is recognised by its first entries."""
-    try:
-        with tarfile.open(fileobj=file, mode="r|*") as archive:
-            for number, member in enumerate(archive):
-                name = member.name.removeprefix("./")
-                if name in {"manifest.json", "index.json", "oci-layout"} or name.startswith(
-                    "blobs/sha256"
-                ):
-                    return True
-                if name.endswith(("/layer.tar", "/VERSION")) and name.count("/") == 1:
-                    return True
-                if number > 64:
-                    return False
-    except (tarfile.TarError, EOFError, UnicodeError) as error:
-        raise ArchiveRefused(f"This is no tar archive: {error}.") from error
+    with opened_tar(file, "r|*") as archive:
+        for number, member in enumerate(archive):
+            name = member.name.removeprefix("./")
+            if name in {"manifest.json", "index.json", "oci-layout"} or name.startswith(
+                "blobs/sha256"
+            ):
+                return True
+            if name.endswith(("/layer.tar", "/VERSION")) and name.count("/") == 1:
+                return True
+            if number > 64:
+                return False
     return False
 
 
@@ -87,19 +85,13 @@ def _is_packed(file: IO[bytes]) -> bool:
     return not is_plain
 
 
-@contextmanager
-def _opened(file: IO[bytes]) -> Iterator[tarfile.TarFile]:
-    file.seek(0)
-    try:
-        with tarfile.open(fileobj=file, mode="r:*") as container:
-            yield container
-    except (tarfile.TarError, EOFError, UnicodeError) as error:
-        raise ArchiveRefused(f"The archive cannot be read: {error}.") from error
-
-
 def _image(container: tarfile.TarFile) -> tuple[ImageConfig, list[str]]:
     """Return the config and the names of the layers, the lowest first."""
-    names = {name.removeprefix("./") for name in container.getnames()}
+    names = set()
+    for member in container:
+        names.add(member.name.removeprefix("./"))
+        if len(names) > _MOST_PARTS:
+            raise ArchiveRefused(f"The archive has over {_MOST_PARTS} parts.")
     if "manifest.json" in names:
         manifests = _json(container, "manifest.json")
         first = manifests[0] if isinstance(manifests, list) and manifests else {}

@@ -36,9 +36,11 @@ class DiskWatch:
         self._sandboxes = sandboxes
         self._layer = layer
         self._sizes: dict[str, int] = {}
+        self._turn = 0
 
     async def run(self) -> None:
         """Watch until cancelled."""
+        self._sizes = await self._measured(self._running())
         while True:
             await asyncio.sleep(DISK_SECONDS)
             try:
@@ -48,19 +50,38 @@ class DiskWatch:
 
     async def _look(self) -> None:
         room = os.statvfs(self._data)
-        is_short = room.f_bavail * room.f_frsize < reserve_of(room)
-        running = [one for one in self._sandboxes.records() if one.state == "Running"]
-        watched = [one for one in running if is_short or one.disk is not None]
-        sizes = {one.id: await asyncio.to_thread(size_of_tree, self._layer(one)) for one in watched}
-        for record in watched:
+        free, reserve = room.f_bavail * room.f_frsize, reserve_of(room)
+        running = self._running()
+        sizes = await self._measured(self._watched(running, is_near=free < 2 * reserve))
+        for record in running:
             if record.disk is not None and sizes[record.id] > record.disk:
                 await self._stop(record, f"its files are over its limit of {record.disk} bytes")
-        if is_short:
+        if free < reserve:
+            # one that was never seen is new, and all of it has come since the last look
             grown = {one: sizes[one] - self._sizes.get(one, 0) for one in sizes}
-            worst = max(watched, key=lambda one: grown[one.id], default=None)
+            worst = max(running, key=lambda one: grown[one.id], default=None)
             if worst is not None and grown[worst.id] > _GROWTH:
                 await self._stop(worst, "the disk is nearly full, and it was filling it")
-        self._sizes = sizes
+        known = self._sizes | sizes
+        self._sizes = {one.id: known[one.id] for one in running}
+
+    def _running(self) -> list[Record]:
+        return [one for one in self._sandboxes.records() if one.state == "Running"]
+
+    def _watched(self, running: list[Record], *, is_near: bool) -> list[Record]:
+        """Those to measure now: all when it matters, else new and limited ones and one in turn."""
+        if is_near or not running:
+            return running
+        self._turn += 1
+        next_one = running[self._turn % len(running)]
+        return [
+            one
+            for one in running
+            if one is next_one or one.disk is not None or one.id not in self._sizes
+        ]
+
+    async def _measured(self, records: list[Record]) -> dict[str, int]:
+        return {one.id: await asyncio.to_thread(size_of_tree, self._layer(one)) for one in records}
 
     async def _stop(self, record: Record, why: str) -> None:
         _LOG.warning("%s is paused: %s", record.id, why)

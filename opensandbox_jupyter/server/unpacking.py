@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import IO
 
 from opensandbox_jupyter.hosting.removal import remove_tree
+from opensandbox_jupyter.server.tar_files import ArchiveRefused, opened_tar
 
-__all__ = ["ArchiveRefused", "Unpacking"]
+__all__ = ["Unpacking"]
 
 _PIN = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -30,10 +31,6 @@ _FREE = 256 << 20
 """Bytes that may come out before anybody asks how many went in."""
 _MOST_RATIO = 200
 _RESERVE = 1 << 30
-
-
-class ArchiveRefused(OSError):
-    """What is in the archive is too much, or no file system."""
 
 
 class Unpacking:
@@ -70,13 +67,11 @@ class Unpacking:
             ArchiveRefused: it is too much, leads nowhere, or is no tar file.
             OSError: it could not be written.
         """
-        try:
-            with tarfile.open(fileobj=layer, mode="r|*") as archive:
-                for member in archive:
-                    self._count()
-                    self._put(archive, member, consumed)
-        except (tarfile.TarError, EOFError, UnicodeError) as error:
-            raise ArchiveRefused(f"The archive cannot be read: {error}.") from error
+        with opened_tar(layer, "r|*") as archive:
+            while (member := archive.next()) is not None:
+                self._count()
+                self._put(archive, member, consumed)
+                archive.members = []  # type: ignore[attr-defined]  # it would keep all
 
     def _put(
         self, archive: tarfile.TarFile, member: tarfile.TarInfo, consumed: Callable[[], int]
@@ -173,17 +168,15 @@ class Unpacking:
         content = archive.extractfile(member)
         if content is None:
             raise ArchiveRefused("The archive has a file without content.")
-        writer = os.open(name, _NEW, 0o600, dir_fd=parent)
-        try:
+        with os.fdopen(os.open(name, _NEW, 0o600, dir_fd=parent), "wb", _BLOCK) as writer:
             while block := content.read(_BLOCK):
                 self._spend(len(block), consumed())
-                os.write(writer, block) if block.strip(b"\0") else os.lseek(
-                    writer, len(block), os.SEEK_CUR
-                )
-            os.ftruncate(writer, member.size)
-            os.fchmod(writer, member.mode & 0o777)
-        finally:
-            os.close(writer)
+                if block.strip(b"\0"):
+                    writer.write(block)
+                else:
+                    writer.seek(len(block), os.SEEK_CUR)
+            writer.truncate(member.size)
+            os.fchmod(writer.fileno(), member.mode & 0o777)
 
     def _link(self, parent: int, name: str, target: str) -> None:
         parts = _parts(target)

@@ -30,6 +30,8 @@ from server_driving import (
     wait_until,
 )
 
+from opensandbox_jupyter.server.disk import DISK_SECONDS
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 ROUNDS = 100
 MOST_BOXES = 4
@@ -228,6 +230,19 @@ def test_a_full_disk_is_told_and_recovered_from(small_disk: Path) -> None:
         assert create_box(client).output("echo room again > x; cat x") == "room again"
     running.stop()
     assert_nothing_left(small_disk)
+
+
+def test_an_idle_sandbox_is_not_taken_for_the_one_that_fills_the_disk(small_disk: Path) -> None:
+    running = start(small_disk, None, "--spares", "0")
+    with running.client() as client:
+        idle, writer = create_box(client), create_box(client)
+        idle.output("head -c 55000000 /dev/zero > /workspace/old")
+        time.sleep(4 * DISK_SECONDS)
+        assert writer.run("head -c 300000000 /dev/zero > /workspace/big")[0] == 1
+        assert wait_until(lambda: writer.now()["status"]["state"] == "Paused")
+        time.sleep(2 * DISK_SECONDS)
+        assert idle.output("echo fine") == "fine"
+    running.stop()
 
 
 def clock_faker() -> str | None:

@@ -25,7 +25,7 @@ from server_driving import (
 )
 
 from opensandbox_jupyter.server.archives import unpack
-from opensandbox_jupyter.server.unpacking import ArchiveRefused
+from opensandbox_jupyter.server.tar_files import ArchiveRefused
 
 PROGRAMS = (
     "bash",
@@ -229,6 +229,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "very deep": lambda: Tar().add("d/" * 300 + "x", b"x").bytes(),
     "no archive": lambda: b"#!/bin/sh\nrm -rf /\n" * 100,
     "cut off": lambda: Tar().add("a", b"x" * 100_000).bytes()[:50_000],
+    "half a compressed one": lambda: gzip.compress(system(Tar()).bytes())[:100_000],
     "a manifest without layers": lambda: Tar().add("manifest.json", b"[]").bytes(),
 }
 
@@ -240,6 +241,27 @@ def test_what_is_refused(tmp_path: Path, kind: str) -> None:
     with pytest.raises(ArchiveRefused):
         unpack(tmp_path / "archive", tmp_path / "top")
     assert not (tmp_path / "escaped").exists()
+
+
+SPARSE = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}
+
+
+@pytest.mark.parametrize(
+    ("content", "more", "said"),
+    [
+        (bytes(32 << 20), {"type": tarfile.XHDTYPE}, "a header of 33554432 bytes"),
+        (bytes(32 << 20), {"type": tarfile.GNUTYPE_LONGNAME}, "a header of 33554432 bytes"),
+        (b"", {"type": tarfile.GNUTYPE_SPARSE}, "sparse files"),
+        (b"1\n" * 100, {"pax_headers": SPARSE}, "sparse files"),
+    ],
+)
+def test_what_would_be_kept_in_memory_is_refused(
+    tmp_path: Path, content: bytes, more: dict[str, object], said: str
+) -> None:
+    (tmp_path / "archive").write_bytes(gzip.compress(Tar().add("x", content, **more).bytes()))
+    (tmp_path / "top").mkdir()
+    with pytest.raises(ArchiveRefused, match=said):
+        unpack(tmp_path / "archive", tmp_path / "top")
 
 
 def test_what_is_contained(tmp_path: Path) -> None:
