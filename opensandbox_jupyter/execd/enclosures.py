@@ -172,7 +172,7 @@ class Enclosures:
         given = [_memory_file(words), _memory_file(self.nesting.filter), read, listener]
         try:
             try:
-                pidfd = await asyncio.to_thread(self._broker.start, command, given)
+                pidfd = await asyncio.to_thread(self._broker.start, command, given, wanted.sources)
             except BaseException:
                 os.close(door)
                 raise

@@ -84,7 +84,7 @@ async def _delete(request: Request) -> Response:
 
 
 async def _not_there(_: Request) -> Response:
-    message = "A session without the mode overlay has nothing to commit or compare."
+    message = "What a session changes in a copy can be neither committed nor compared."
     raise Refusal(503, "NOT_SUPPORTED", message)
 
 
@@ -93,7 +93,7 @@ async def _capabilities(request: Request) -> Response:
     nesting, why_not = enclosures.nesting, enclosures.why_not
     found: dict[str, Any] = {
         "available": not why_not,
-        "message": why_not or "The mode overlay is not supported.",
+        "message": why_not,
         "setpriv_available": not why_not,
         "userns_available": not why_not,
         "commit_supported": False,

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import msgspec
 
 from opensandbox_jupyter.execd.errors import Refusal, bad_request
+from opensandbox_jupyter.execd.overlays import Source
 from opensandbox_jupyter.execd.settings import Nesting
 
 __all__ = ["SessionRequest", "options"]
@@ -33,10 +34,10 @@ class Mount(msgspec.Struct, omit_defaults=True):
         """Refuse what makes no sense or cannot be done. Raises: Refusal."""
         if self.mode not in (None, "rw", "ro", "overlay"):
             raise bad_request("mode must be rw, ro or overlay.")
-        if self.mode == "overlay":
-            raise _unsupported("The mode overlay is not there: use rw on a copy, or ro.")
-        if self.persist is not None:
+        if self.persist is not None and self.mode != "overlay":
             raise bad_request("persist goes with the mode overlay only.")
+        if self.persist:
+            raise _unsupported("What changes in a copy goes with its session: use the mode rw.")
         if not os.path.isdir(_source(self.path)):
             raise bad_request(f"{self.path} is not a directory of this sandbox.")
         _target(self.path)
@@ -82,8 +83,6 @@ class SessionRequest(msgspec.Struct, omit_defaults=True):
         """Refuse what makes no sense, or cannot be done here. Raises: Refusal."""
         if not self.mounts:
             raise bad_request("Give a workspace, or overlays.")
-        if any(mount.mode is None for mount in self.overlays or []):
-            raise _unsupported("An overlay without a mode is one of mode overlay: say rw or ro.")
         for mount in self.mounts:
             mount.check()
         for bind in self._binds():
@@ -114,8 +113,17 @@ class SessionRequest(msgspec.Struct, omit_defaults=True):
 
     @property
     def mounts(self) -> list[Mount]:
-        """The workspace, if there is one, and the overlays."""
-        return [*([] if self.workspace is None else [self.workspace]), *(self.overlays or [])]
+        """The workspace, if there is one, and the overlays, whose usual mode is ``overlay``."""
+        overlays = [
+            msgspec.structs.replace(one, mode=one.mode or "overlay") for one in self.overlays or []
+        ]
+        return [*([] if self.workspace is None else [self.workspace]), *overlays]
+
+    @property
+    def sources(self) -> list[Source]:
+        """What the session sees of the sandbox by its own wish."""
+        mounts = [(_source(mount.path), mount.mode == "overlay") for mount in self.mounts]
+        return [*mounts, *((_source(bind.source), False) for bind in self._binds())]
 
     @property
     def idle_seconds(self) -> int:

@@ -37,8 +37,13 @@ SPECIAL_PROC = frozenset(_READ_ONLY_PROC + _HIDDEN_PROC)
 CLEAN_PROC = ".proc"
 """A ``/proc`` with nothing over it: the kernel allows no new one to somebody who sees none."""
 
-_NESTING = ("--cap-add", "CAP_SYS_ADMIN", "--cap-add", "CAP_SETFCAP")
-"""Capabilities in the sandbox's own user namespace, to copy mounts and to map its root again."""
+_NESTING = tuple(
+    word
+    for name in ("CAP_SYS_ADMIN", "CAP_SETFCAP", "CAP_DAC_OVERRIDE")
+    for word in ("--cap-add", name)
+)
+"""Capabilities in the sandbox's own user namespace: to make mounts, to map its root again, and to
+look into the work directory of an overlay, which the kernel makes for nobody."""
 
 _PLACES = "/src"
 

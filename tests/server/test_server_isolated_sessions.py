@@ -105,6 +105,27 @@ def test_a_session_has_a_network_only_when_it_shares_the_sandboxs(
         assert run(execd, shared, ask) == ("", "0")
 
 
+def test_a_copy_on_write_leaves_the_original_alone(box: Box, execd: httpx.Client) -> None:
+    box.output(
+        "rm -rf /srv/o,d; mkdir -p /srv/o,d/tree/out; cd /srv/o,d; echo a >a; echo b >tree/b"
+    )
+    copy = {"path": "/srv/o,d", "mode": "overlay"}
+    through = [{"path": "/srv/o,d/tree/out", "mode": "rw"}]
+    change = "echo more >>a; rm -r tree/b; mkdir new; mv a new; echo kept >tree/out/kept; ls"
+
+    with (
+        opened(execd, workspace=copy, overlays=through) as one,
+        opened(execd, overlays=[{"path": "/srv/o,d"}]) as two,
+    ):
+        assert run(execd, one, change) == ("new\ntree\n", "0")
+        assert run(execd, one, "cat new/a; ls tree; stat -c %a .") == ("a\nmore\nout\n755\n", "0")
+        assert run(execd, two, "cd /srv/o,d; cat a tree/b tree/out/kept") == ("a\nb\nkept\n", "0")
+        full, code = run(execd, two, "head -c 300000000 /dev/zero 2>&1 >/srv/o,d/big")
+        assert "No space left" in full and code == "1"
+    assert box.output("cd /srv/o,d; ls; cat a tree/b tree/out/kept") == "a\ntree\na\nb\nkept"
+    assert "overlay" not in box.output("cat /proc/mounts | grep /srv; echo")
+
+
 WALLS = """
 import ctypes, errno, json
 libc = ctypes.CDLL(None, use_errno=True)
@@ -269,13 +290,13 @@ def test_a_session_that_nobody_uses_ends(execd: httpx.Client) -> None:
         ({"workspace": None}, 400),
         ({"workspace": {"path": "/missing"}}, 400),
         ({"workspace": {"path": "/proc"}}, 400),
-        ({"workspace": {"path": "/workspace", "mode": "overlay"}}, 503),
+        ({"workspace": {"path": "/workspace", "mode": "rw", "persist": False}}, 400),
+        ({"overlays": [{"path": "/srv", "persist": True}]}, 503),
         ({"binds": [{"source": "/opt/opensandbox/lib/.proc", "dest": "/p"}]}, 400),
         ({"binds": [{"source": "/srv", "dest": "/usr/lib"}]}, 400),
         ({"profile": "none"}, 400),
         ({"uid": 1000}, 503),
         ({"overlays": [{"path": "/workspace", "mode": "rw"}]}, 400),
-        ({"overlays": [{"path": "/srv"}]}, 503),
         ({"idle_timeout_seconds": -1}, 400),
     ],
 )
