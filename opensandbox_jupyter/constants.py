@@ -27,4 +27,5 @@ ISOLATED_CURSOR_HEADER = "EXECD-ISOLATED-TAIL-CURSOR"
 """The same for the log of a background run in an isolated session."""
 
 NESTING_EXTENSION = "bootstrap.execd.isolation"
+RENEWAL_EXTENSION = "access.renew.extend.seconds"
 """The extension of a create that, with the value ``enable``, lets isolated sessions be opened."""

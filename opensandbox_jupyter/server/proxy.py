@@ -22,6 +22,7 @@ from opensandbox_jupyter.constants import API_KEY_HEADER, DEFAULT_EXECD_PORT, EX
 from opensandbox_jupyter.hosting.exchange import BLOCK, Exchange, Headers, Silence, end_to_end
 from opensandbox_jupyter.hosting.refusals import UNREACHED
 from opensandbox_jupyter.hosting.tunnels import Closed, Opening, Way
+from opensandbox_jupyter.server.clock import wall
 from opensandbox_jupyter.server.errors import Refusal
 from opensandbox_jupyter.server.sandboxes import Sandboxes
 from opensandbox_jupyter.server.sidecar import EGRESS_PORT, TOKEN_HEADER, answer_sidecar
@@ -134,6 +135,9 @@ class ServerProxy:
         socket_path, token = self._sandboxes.entry(found.sandbox_id).way_in()
         if not 1 <= port <= 65_535:
             raise Refusal(400, "DOCKER::INVALID_PORT", "A port is a number from 1 to 65535.")
+        later = self._sandboxes.get(found.sandbox_id).prolonged(wall())
+        if later is not None:
+            self._sandboxes.renew(found.sandbox_id, later)
         place = b"" if port == DEFAULT_EXECD_PORT else b"/proxy/%d" % port
         target = place + found.rest + (b"?" + query if query else b"")
         headers = [

@@ -8,13 +8,14 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from opensandbox_jupyter.constants import NESTING_EXTENSION
+from opensandbox_jupyter.constants import NESTING_EXTENSION, RENEWAL_EXTENSION
 
 __all__ = ["Record", "Records", "Shelf", "Snapshot", "Template", "Volume"]
 
 _SCHEMA = 3
 _MOST_EVENTS = 100
 _MOST_TEXT = 1000
+_LEAST_RENEWAL = 60.0
 
 
 class Volume(msgspec.Struct, omit_defaults=True):
@@ -88,6 +89,14 @@ class Record(msgspec.Struct, omit_defaults=True):
     def nests(self) -> bool:
         """Whether isolated sessions may be opened inside."""
         return self.extensions.get(NESTING_EXTENSION) == "enable"
+
+    def prolonged(self, now: float) -> float | None:
+        """When it shall expire, if being used at ``now`` puts that off by a minute at least."""
+        seconds = self.extensions.get(RENEWAL_EXTENSION)
+        if seconds is None or self.expires is None or self.state != "Running":
+            return None
+        later = now + int(seconds)
+        return later if later >= self.expires + _LEAST_RENEWAL else None
 
     @property
     def alive(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 
 import msgspec
 
-from opensandbox_jupyter.constants import NESTING_EXTENSION
+from opensandbox_jupyter.constants import NESTING_EXTENSION, RENEWAL_EXTENSION
 from opensandbox_jupyter.egress.policy import OPEN, load
 from opensandbox_jupyter.server.clock import parse_stamp
 from opensandbox_jupyter.server.errors import Refusal, unsupported
@@ -36,6 +36,7 @@ _SIZE = re.compile(r"(\d{1,15})\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 _CPU = re.compile(r"(\d{1,9})m|(\d{1,6}(?:\.\d{1,6})?)")
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _LEAST_MEMORY = 32 << 20
+_LEAST_RENEWAL, _MOST_RENEWAL = 300, 86_400
 
 
 class _Image(msgspec.Struct):
@@ -109,7 +110,7 @@ class CreateSandbox(msgspec.Struct, rename="camel"):
             expires=None if self.timeout is None else now + self._seconds(self.timeout),
             env=self._environment(),
             metadata=self._metadata(),
-            extensions=self.extensions or {},
+            extensions=self._extensions(),
             platform=self._platform(),
             snapshot_id=self.snapshot_id,
             template_id=self.template_id,
@@ -177,6 +178,17 @@ class CreateSandbox(msgspec.Struct, rename="camel"):
         labels = self.metadata or {}
         check_labels(labels, "SANDBOX::INVALID_METADATA_LABEL")
         return labels
+
+    def _extensions(self) -> dict[str, str]:
+        extensions = self.extensions or {}
+        seconds = extensions.get(RENEWAL_EXTENSION, str(_LEAST_RENEWAL))
+        is_number = re.fullmatch(r"[0-9]{1,9}", seconds) is not None
+        if not is_number or not _LEAST_RENEWAL <= int(seconds) <= _MOST_RENEWAL:
+            raise _invalid(
+                f"{RENEWAL_EXTENSION} must be a whole number from {_LEAST_RENEWAL} to"
+                f" {_MOST_RENEWAL}."
+            )
+        return extensions
 
     def _platform(self) -> dict[str, str] | None:
         wanted = self.platform

@@ -6,10 +6,11 @@ import json
 import socket
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 
 import httpx
 import pytest
-from server_driving import KEY, Box, Running, wait_until
+from server_driving import KEY, Box, Running, body, wait_until
 
 Create = Callable[..., Box]
 
@@ -122,6 +123,27 @@ def test_bodies_are_streamed_both_ways(client: httpx.Client, base: str) -> None:
         while "1\n" not in got:  # the third piece is never sent before the end of the request
             got += next(pieces)
         assert "2\n" not in got
+
+
+def test_use_puts_the_end_off_for_those_who_asked(client: httpx.Client, create: Create) -> None:
+    renewed = create(timeout=60, extensions={"access.renew.extend.seconds": "300"})
+    plain = create(timeout=60)
+    ends = {}
+    for box in (renewed, plain):
+        assert client.get(f"/v1/sandboxes/{box.id}/proxy/44772/ping").status_code == 200
+        first = box.now()["expiresAt"]
+        client.get(f"/v1/sandboxes/{box.id}/proxy/44772/ping")
+        assert box.now()["expiresAt"] == first  # not again so soon
+        ends[box.id] = datetime.fromisoformat(first.replace("Z", "+00:00"))
+    assert ends[renewed.id] - ends[plain.id] > timedelta(seconds=200)
+
+
+@pytest.mark.parametrize("seconds", ["299", "86401", "1h", "-300", "\u0663\u0663\u0663", ""])
+def test_a_renewal_that_cannot_be_is_refused(client: httpx.Client, seconds: str) -> None:
+    wanted = body(extensions={"access.renew.extend.seconds": seconds})
+    answer = client.post("/v1/sandboxes", json=wanted)
+    assert answer.status_code == 400
+    assert "from 300 to 86400" in answer.json()["message"]
 
 
 def test_redirects_stay_inside(client: httpx.Client, base: str) -> None:
