@@ -1,46 +1,26 @@
-"""Where the lifecycle server is and how to talk to it.
+"""Where the lifecycle server is and how to talk to it, as a person says it.
 
-Each setting is taken from the first place that names it: an argument, the environment, the profile
-file ``~/.opensandbox/config.toml`` (table ``[connection]``, shared with OpenSandbox's own command
-line). When none of them names a domain, the embedded server of this user is meant.
+What is left out is decided by :mod:`opensandbox_jupyter.settings`.
 """
 
 from __future__ import annotations
 
-import os
-import sys
-from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict, Field, field_validator
 
-from opensandbox_jupyter.exceptions import InvalidArgumentException
 from opensandbox_jupyter.models._base import Request
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from opensandbox_jupyter.settings import Settings
 
 if TYPE_CHECKING:
     import httpx
+    from typing_extensions import Self
 
-__all__ = ["ConnectionConfig", "ConnectionConfigSync", "Target", "profile_path"]
-
-_DEFAULT_TIMEOUT = timedelta(seconds=30)
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A lifecycle server: its base URL, with ``/v1`` and no trailing slash, and its key."""
-
-    base_url: str
-    api_key: str = field(repr=False)
+__all__ = ["ConnectionConfig", "ConnectionConfigSync"]
 
 
-class _Settings(Request):
+class _Connection(Request):
     """What both configurations hold."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -68,60 +48,45 @@ class _Settings(Request):
             raise ValueError("must be positive")
         return value
 
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return the configuration that says what ``settings`` says."""
+        return cls(**{name: getattr(settings, name) for name in cls.model_fields})
+
+    def settings(self) -> Settings:
+        """Return what this means now, with environment and profile.
+
+        Raises:
+            InvalidArgumentException: when the environment or the profile cannot be read.
+        """
+        return Settings.resolve(**{name: getattr(self, name) for name in type(self).model_fields})
+
     def get_api_key(self) -> str:
         """Return the key, or an empty text when none is configured."""
-        return str(self._setting("api_key", "OPEN_SANDBOX_API_KEY") or "")
+        return self.settings().api_key
 
     def get_domain(self) -> str | None:
         """Return ``host[:port]`` of the server; ``None`` means the embedded server."""
-        domain = self._setting("domain", "OPEN_SANDBOX_DOMAIN")
-        return str(domain).strip().rstrip("/") or None if domain else None
+        return self.settings().domain
 
     def get_protocol(self) -> str:
         """Return ``http`` or ``https``; it is used for sandboxes' own endpoints, too."""
-        domain = self.get_domain() or ""
-        if "://" in domain:
-            return domain.split("://", 1)[0].lower()
-        return str(self._setting("protocol", "OPEN_SANDBOX_PROTOCOL") or "http").lower()
+        return self.settings().protocol
 
     def get_request_timeout(self) -> timedelta:
         """Return how long to wait for an answer; streams of output are not bounded by it."""
-        value = self._setting("request_timeout", "OPEN_SANDBOX_REQUEST_TIMEOUT")
-        if value is None or isinstance(value, timedelta):
-            return value or _DEFAULT_TIMEOUT
-        try:
-            return timedelta(seconds=float(str(value)))
-        except ValueError:
-            raise InvalidArgumentException(
-                "request_timeout is not a number of seconds",
-                hint=f"Look at OPEN_SANDBOX_REQUEST_TIMEOUT and {profile_path()}.",
-            ) from None
+        return self.settings().request_timeout
 
     def get_use_server_proxy(self) -> bool:
         """Return whether sandboxes are reached through the lifecycle server."""
-        value = self._setting("use_server_proxy", "OPEN_SANDBOX_USE_SERVER_PROXY")
-        return value if isinstance(value, bool) else str(value).lower() in ("1", "true", "yes")
+        return self.settings().use_server_proxy
 
     def get_base_url(self) -> str | None:
         """Return the address of the lifecycle API; ``None`` means the embedded server."""
-        domain = self.get_domain()
-        if domain is None:
-            return None
-        return f"{self.get_protocol()}://{domain.split('://', 1)[-1]}/v1"
-
-    def target(self) -> Target | None:
-        """Return the configured server; ``None`` means the embedded server."""
-        base_url = self.get_base_url()
-        return (base_url and Target(base_url, self.get_api_key())) or None
-
-    def _setting(self, name: str, variable: str) -> object:
-        value = getattr(self, name)
-        if value is None:
-            value = os.environ.get(variable) or _profile().get(name)
-        return value
+        return self.settings().base_url
 
 
-class ConnectionConfig(_Settings):
+class ConnectionConfig(_Connection):
     """How the async SDK reaches its server. All fields are optional.
 
     Args:
@@ -146,32 +111,10 @@ class ConnectionConfig(_Settings):
         transport: Any = Field(default=None, repr=False)
 
 
-class ConnectionConfigSync(_Settings):
+class ConnectionConfigSync(_Connection):
     """How the blocking SDK reaches its server; fields as in :class:`ConnectionConfig`."""
 
     if TYPE_CHECKING:
         transport: httpx.BaseTransport | None = None
     else:
         transport: Any = Field(default=None, repr=False)
-
-
-def profile_path() -> Path:
-    """Return the place of the profile file."""
-    return Path.home() / ".opensandbox" / "config.toml"
-
-
-def _profile() -> dict[str, Any]:
-    """Return the profile's connection table; an absent file is an empty one."""
-    path = profile_path()
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as cause:
-        raise InvalidArgumentException(
-            f"The profile {path} cannot be read: {cause}",
-            hint="Mend the file or move it away.",
-            cause=cause,
-        ) from cause
-    table = data.get("connection", {})
-    return table if isinstance(table, dict) else {}

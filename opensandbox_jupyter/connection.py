@@ -9,8 +9,9 @@ from opensandbox_jupyter.exceptions import InvalidArgumentException
 from opensandbox_jupyter.wire.base import Origin
 
 if TYPE_CHECKING:
-    from opensandbox_jupyter.config import ConnectionConfig, Target
+    from opensandbox_jupyter.config import ConnectionConfig
     from opensandbox_jupyter.models.sandboxes import SandboxEndpoint
+    from opensandbox_jupyter.settings import Settings, Target
     from opensandbox_jupyter.transport.aio import AsyncTransport
     from opensandbox_jupyter.wire.protocol import Protocol
 
@@ -20,14 +21,21 @@ __all__ = ["Connection"]
 class Connection:
     """What handles share: where to send, how to say it, and who carries it."""
 
-    def __init__(self, config: ConnectionConfig, target: Target, transport: AsyncTransport) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        target: Target,
+        transport: AsyncTransport,
+        config: ConnectionConfig | None = None,
+    ) -> None:
         from opensandbox_jupyter.wire.opensandbox import OpenSandbox
 
-        self.config = config
+        self.settings = settings
         self.transport = transport
         self.protocol: Protocol = OpenSandbox()
         headers = {API_KEY_HEADER: target.api_key} if target.api_key else {}
         self.server = Origin(target.base_url, headers)
+        self._config = config
 
     @classmethod
     async def open(cls, config: ConnectionConfig | None = None) -> Connection:
@@ -36,22 +44,31 @@ class Connection:
         Raises:
             LocalServerException: when the embedded server is meant and cannot be started.
         """
-        from opensandbox_jupyter.config import ConnectionConfig
+        from opensandbox_jupyter.settings import Settings
         from opensandbox_jupyter.transport.aio import AsyncTransport
 
-        config = config or ConnectionConfig()
-        target = config.target()
-        transport = AsyncTransport(config, embedded=target is None)
+        settings = Settings.resolve() if config is None else config.settings()
+        target = settings.target
+        transport = AsyncTransport(settings, embedded=target is None)
         if target is None:
             target = await transport.offload(_embedded)
-        return cls(config, target, transport)
+        return cls(settings, target, transport, config)
+
+    @property
+    def config(self) -> ConnectionConfig:
+        """The configuration in use."""
+        if self._config is None:
+            from opensandbox_jupyter.config import ConnectionConfig
+
+            self._config = ConnectionConfig.of(self.settings)
+        return self._config
 
     def origin_of(self, endpoint: SandboxEndpoint) -> Origin:
         """Return where requests to a sandbox go. The key goes along only through the server."""
         headers = dict(endpoint.headers)
-        if self.config.get_use_server_proxy():
+        if self.settings.use_server_proxy:
             headers = {**self.server.headers, **headers}
-        base_url = f"{self.config.get_protocol()}://{endpoint.endpoint.rstrip('/')}"
+        base_url = f"{self.settings.protocol}://{endpoint.endpoint.rstrip('/')}"
         return Origin(base_url, headers, is_sandbox=True)
 
     async def close(self) -> None:
@@ -72,8 +89,8 @@ def checked_id(value: str, what: str = "sandbox id") -> str:
 
 def _embedded() -> Target:
     """Return the embedded server of this user, started if need be."""
-    from opensandbox_jupyter.config import Target
     from opensandbox_jupyter.local import ensure_server
+    from opensandbox_jupyter.settings import Target
 
     server = ensure_server()
     return Target(f"{server.url.rstrip('/')}/v1", server.api_key)

@@ -16,11 +16,11 @@ from jupyter_server.utils import url_path_join
 from tornado import web
 
 from opensandbox_jupyter import __version__
-from opensandbox_jupyter.config import ConnectionConfig, Target
 from opensandbox_jupyter.connection import Connection
 from opensandbox_jupyter.exceptions import SandboxException
 from opensandbox_jupyter.manager import SandboxManager
 from opensandbox_jupyter.models.sandboxes import SandboxFilter
+from opensandbox_jupyter.settings import Settings, Target
 from opensandbox_jupyter.transport.aio import AsyncTransport
 
 if TYPE_CHECKING:
@@ -62,9 +62,9 @@ async def _server_status() -> dict[str, Any]:
 
 
 async def _count_sandboxes(server: LocalServer) -> int:
-    config = ConnectionConfig()
+    settings = Settings.resolve()
     target = Target(f"{server.url.rstrip('/')}/v1", server.api_key)
-    connection = Connection(config, target, AsyncTransport(config, embedded=True))
+    connection = Connection(settings, target, AsyncTransport(settings, embedded=True))
     async with SandboxManager(connection) as manager:
         page = await manager.list_sandbox_infos(SandboxFilter(page_size=1))
         return page.pagination.total_items

@@ -70,7 +70,7 @@ class Egress:
                     connection.server,
                     self._id,
                     DEFAULT_EGRESS_PORT,
-                    use_server_proxy=connection.config.get_use_server_proxy(),
+                    use_server_proxy=connection.settings.use_server_proxy,
                     patience=Patience(_PATIENCE, _INTERVAL),
                 )
             )

@@ -264,7 +264,7 @@ class Sandbox(SandboxHandle):
                 connection.server,
                 sandbox_id,
                 DEFAULT_EXECD_PORT,
-                use_server_proxy=connection.config.get_use_server_proxy(),
+                use_server_proxy=connection.settings.use_server_proxy,
                 patience=patience,
             )
         )

@@ -10,10 +10,15 @@ import tempfile
 from collections.abc import Generator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 OURS = ("OPEN_SANDBOX_", "OPENSANDBOX_", "JUPYTER_", "IPYTHON")
 session_home = pytest.StashKey[Path]()
+hypothesis.settings.register_profile(  # a busy machine is no fault
+    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("untimed")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -82,9 +82,9 @@ def doctor(session: Session, options: argparse.Namespace) -> None:
         ("outputs", f"kept in {session.spools.folder}"),
         ("server", _server(session)),
     ]
-    from opensandbox_jupyter.config import ConnectionConfig
+    from opensandbox_jupyter.settings import Settings
 
-    if ConnectionConfig().target() is None:
+    if Settings.resolve().target is None:
         rows.extend(_host())
     show_table(("check", "finding"), rows, "")
 
@@ -102,11 +102,11 @@ def _front(session: Session) -> str:
 
 
 def _server(session: Session) -> str:
-    from opensandbox_jupyter.config import ConnectionConfig
     from opensandbox_jupyter.magics.lifecycle import count
+    from opensandbox_jupyter.settings import Settings
 
     try:
-        where = ConnectionConfig().get_base_url() or "the embedded server of this user"
+        where = Settings.resolve().base_url or "the embedded server of this user"
         return f"{where} answers; it has {session.call(count())} sandboxes"
     except SandboxException as error:
         return f"PROBLEM: {error}"

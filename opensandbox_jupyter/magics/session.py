@@ -219,7 +219,7 @@ def _end(doomed: list[Held], loose: list[Run]) -> None:
 
     deadline = time.monotonic() + _FAREWELL
     config = ConnectionConfigSync(request_timeout=timedelta(seconds=_FAREWELL / 2))
-    if config.target() is None and find_server() is None:
+    if config.settings().target is None and find_server() is None:
         return  # the embedded server has gone, and its sandboxes with it: do not start another
     with SandboxManagerSync.create(config) as manager:
         for one in doomed:

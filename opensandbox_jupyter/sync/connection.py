@@ -12,8 +12,9 @@ from opensandbox_jupyter.exceptions import InvalidArgumentException
 from opensandbox_jupyter.wire.base import Origin
 
 if TYPE_CHECKING:
-    from opensandbox_jupyter.config import ConnectionConfigSync, Target
+    from opensandbox_jupyter.config import ConnectionConfigSync
     from opensandbox_jupyter.models.sandboxes import SandboxEndpoint
+    from opensandbox_jupyter.settings import Settings, Target
     from opensandbox_jupyter.transport.blocking import BlockingTransport
     from opensandbox_jupyter.wire.protocol import Protocol
 
@@ -24,15 +25,20 @@ class ConnectionSync:
     """What handles share: where to send, how to say it, and who carries it."""
 
     def __init__(
-        self, config: ConnectionConfigSync, target: Target, transport: BlockingTransport
+        self,
+        settings: Settings,
+        target: Target,
+        transport: BlockingTransport,
+        config: ConnectionConfigSync | None = None,
     ) -> None:
         from opensandbox_jupyter.wire.opensandbox import OpenSandbox
 
-        self.config = config
+        self.settings = settings
         self.transport = transport
         self.protocol: Protocol = OpenSandbox()
         headers = {API_KEY_HEADER: target.api_key} if target.api_key else {}
         self.server = Origin(target.base_url, headers)
+        self._config = config
 
     @classmethod
     def open(cls, config: ConnectionConfigSync | None = None) -> ConnectionSync:
@@ -41,22 +47,31 @@ class ConnectionSync:
         Raises:
             LocalServerException: when the embedded server is meant and cannot be started.
         """
-        from opensandbox_jupyter.config import ConnectionConfigSync
+        from opensandbox_jupyter.settings import Settings
         from opensandbox_jupyter.transport.blocking import BlockingTransport
 
-        config = config or ConnectionConfigSync()
-        target = config.target()
-        transport = BlockingTransport(config, embedded=target is None)
+        settings = Settings.resolve() if config is None else config.settings()
+        target = settings.target
+        transport = BlockingTransport(settings, embedded=target is None)
         if target is None:
             target = transport.offload(_embedded)
-        return cls(config, target, transport)
+        return cls(settings, target, transport, config)
+
+    @property
+    def config(self) -> ConnectionConfigSync:
+        """The configuration in use."""
+        if self._config is None:
+            from opensandbox_jupyter.config import ConnectionConfigSync
+
+            self._config = ConnectionConfigSync.of(self.settings)
+        return self._config
 
     def origin_of(self, endpoint: SandboxEndpoint) -> Origin:
         """Return where requests to a sandbox go. The key goes along only through the server."""
         headers = dict(endpoint.headers)
-        if self.config.get_use_server_proxy():
+        if self.settings.use_server_proxy:
             headers = {**self.server.headers, **headers}
-        base_url = f"{self.config.get_protocol()}://{endpoint.endpoint.rstrip('/')}"
+        base_url = f"{self.settings.protocol}://{endpoint.endpoint.rstrip('/')}"
         return Origin(base_url, headers, is_sandbox=True)
 
     def close(self) -> None:
@@ -77,8 +92,8 @@ def checked_id(value: str, what: str = "sandbox id") -> str:
 
 def _embedded() -> Target:
     """Return the embedded server of this user, started if need be."""
-    from opensandbox_jupyter.config import Target
     from opensandbox_jupyter.local import ensure_server
+    from opensandbox_jupyter.settings import Target
 
     server = ensure_server()
     return Target(f"{server.url.rstrip('/')}/v1", server.api_key)

@@ -144,7 +144,7 @@ class SandboxHandleSync:
         """
         if not isinstance(port, int) or not 0 < port < 65536:
             raise InvalidArgumentException(f"{port!r} is not a port: give 1 to 65535.")
-        proxy = self._connection.config.get_use_server_proxy()
+        proxy = self._connection.settings.use_server_proxy
         return self._run(
             self._connection.protocol.endpoint(self._server, self._id, port, use_server_proxy=proxy)
         )

@@ -73,7 +73,7 @@ class EgressSync:
                     connection.server,
                     self._id,
                     DEFAULT_EGRESS_PORT,
-                    use_server_proxy=connection.config.get_use_server_proxy(),
+                    use_server_proxy=connection.settings.use_server_proxy,
                     patience=Patience(_PATIENCE, _INTERVAL),
                 )
             )

@@ -259,7 +259,7 @@ class SandboxSync(SandboxHandleSync):
                 connection.server,
                 sandbox_id,
                 DEFAULT_EXECD_PORT,
-                use_server_proxy=connection.config.get_use_server_proxy(),
+                use_server_proxy=connection.settings.use_server_proxy,
                 patience=patience,
             )
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from opensandbox_jupyter import __version__
 
 if TYPE_CHECKING:
-    from opensandbox_jupyter.config import ConnectionConfig, ConnectionConfigSync
+    from opensandbox_jupyter.settings import Settings
 
 log = logging.getLogger("opensandbox_jupyter")
 
@@ -22,20 +22,20 @@ TAIL_BOUND = 0.02
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
 
-def needs_httpx(config: ConnectionConfig | ConnectionConfigSync, *, embedded: bool) -> bool:
+def needs_httpx(settings: Settings, *, embedded: bool) -> bool:
     """Return whether a transport was given, or a proxy named in the environment may be needed.
 
     The embedded server is never asked through a proxy.
     """
-    return config.transport is not None or (not embedded and _proxy_is_named())
+    return settings.transport is not None or (not embedded and _proxy_is_named())
 
 
-def common_headers(config: ConnectionConfig | ConnectionConfigSync) -> dict[str, str]:
+def common_headers(settings: Settings) -> dict[str, str]:
     """Return the headers of every request; switch the log on if it is wanted."""
-    if config.debug:
+    if settings.debug:
         log.setLevel(logging.DEBUG)
-    agent = config.user_agent or f"opensandbox-jupyter/{__version__}"
-    return {"User-Agent": agent, **config.headers}
+    agent = settings.user_agent or f"opensandbox-jupyter/{__version__}"
+    return {"User-Agent": agent, **settings.headers}
 
 
 def _proxy_is_named() -> bool:

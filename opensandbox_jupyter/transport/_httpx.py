@@ -19,26 +19,24 @@ from opensandbox_jupyter.transport.request import Upload
 from opensandbox_jupyter.wire.base import Call
 
 if TYPE_CHECKING:
-    from opensandbox_jupyter.config import ConnectionConfig, ConnectionConfigSync
+    from opensandbox_jupyter.settings import Settings
 
 _LIMITS = httpx.Limits(max_connections=1000, max_keepalive_connections=20, keepalive_expiry=30)
 
 
-def client_options(
-    config: ConnectionConfig | ConnectionConfigSync, headers: Mapping[str, str]
-) -> dict[str, Any]:
+def client_options(settings: Settings, headers: Mapping[str, str]) -> dict[str, Any]:
     """Return the arguments of an httpx client.
 
     Certificates are loaded only for https, which saves a plain http client 20 ms.
     """
     options: dict[str, Any] = {
         "headers": headers,
-        "timeout": httpx.Timeout(config.get_request_timeout().total_seconds()),
-        "verify": config.get_protocol() == "https",
+        "timeout": httpx.Timeout(settings.request_timeout.total_seconds()),
+        "verify": settings.protocol == "https",
         "limits": _LIMITS,
     }
-    if config.transport is not None:
-        options["transport"] = config.transport
+    if settings.transport is not None:
+        options["transport"] = settings.transport
     return options
 
 

@@ -22,7 +22,7 @@ from opensandbox_jupyter.wire.base import Call, Effect, Operation, Reply, Sleep
 from opensandbox_jupyter.wire.errors import api_error
 
 if TYPE_CHECKING:
-    from opensandbox_jupyter.config import ConnectionConfig
+    from opensandbox_jupyter.settings import Settings
     from opensandbox_jupyter.transport.socket_aio import Socket
 
 __all__ = ["AsyncTransport", "Pieces"]
@@ -71,10 +71,10 @@ class Pieces(AsyncIterator[T]):
 class AsyncTransport:
     """Carries out what operations ask for. Belongs to the event loop that first uses it."""
 
-    def __init__(self, config: ConnectionConfig, *, embedded: bool = False) -> None:
-        self._client = _client(config, embedded=embedded)
-        self._timeout = config.get_request_timeout().total_seconds()
-        self._headers = common_headers(config)
+    def __init__(self, settings: Settings, *, embedded: bool = False) -> None:
+        self._client = _client(settings, embedded=embedded)
+        self._timeout = settings.request_timeout.total_seconds()
+        self._headers = common_headers(settings)
         self._embedded = embedded
 
     async def run(self, operation: Operation[T], check: Check | None = None) -> T:
@@ -202,15 +202,15 @@ async def _head(answer: _Answer) -> bytes:
     return body[:MAX_ERROR_BODY]
 
 
-def _client(config: ConnectionConfig, *, embedded: bool) -> _Client:
-    headers = common_headers(config)
-    if needs_httpx(config, embedded=embedded):
+def _client(settings: Settings, *, embedded: bool) -> _Client:
+    headers = common_headers(settings)
+    if needs_httpx(settings, embedded=embedded):
         from opensandbox_jupyter.transport import httpx_aio
 
-        return httpx_aio.Client(config, headers)
+        return httpx_aio.Client(settings, headers)
     from opensandbox_jupyter.transport import native_aio
 
-    return native_aio.Client(headers, config.get_request_timeout().total_seconds())
+    return native_aio.Client(headers, settings.request_timeout.total_seconds())
 
 
 def _log(call: Call) -> None:

@@ -22,7 +22,7 @@ from opensandbox_jupyter.wire.base import Call, Effect, Operation, Reply, Sleep
 from opensandbox_jupyter.wire.errors import api_error
 
 if TYPE_CHECKING:
-    from opensandbox_jupyter.config import ConnectionConfigSync
+    from opensandbox_jupyter.settings import Settings
     from opensandbox_jupyter.transport.socket_blocking import Socket
 
 __all__ = ["BlockingTransport", "Pieces"]
@@ -52,10 +52,10 @@ class _Client(Protocol):
 class BlockingTransport:
     """Carries out what operations ask for, on the calling thread. May be shared by threads."""
 
-    def __init__(self, config: ConnectionConfigSync, *, embedded: bool = False) -> None:
-        self._client = _client(config, embedded=embedded)
-        self._timeout = config.get_request_timeout().total_seconds()
-        self._headers = common_headers(config)
+    def __init__(self, settings: Settings, *, embedded: bool = False) -> None:
+        self._client = _client(settings, embedded=embedded)
+        self._timeout = settings.request_timeout.total_seconds()
+        self._headers = common_headers(settings)
         self._embedded = embedded
 
     def run(self, operation: Operation[T], check: Check | None = None) -> T:
@@ -189,15 +189,15 @@ def _head(answer: _Answer) -> bytes:
     return body[:MAX_ERROR_BODY]
 
 
-def _client(config: ConnectionConfigSync, *, embedded: bool) -> _Client:
-    headers = common_headers(config)
-    if needs_httpx(config, embedded=embedded):
+def _client(settings: Settings, *, embedded: bool) -> _Client:
+    headers = common_headers(settings)
+    if needs_httpx(settings, embedded=embedded):
         from opensandbox_jupyter.transport import httpx_blocking
 
-        return httpx_blocking.Client(config, headers)
+        return httpx_blocking.Client(settings, headers)
     from opensandbox_jupyter.transport import native
 
-    return native.Client(headers, config.get_request_timeout().total_seconds())
+    return native.Client(headers, settings.request_timeout.total_seconds())
 
 
 def _log(call: Call) -> None:

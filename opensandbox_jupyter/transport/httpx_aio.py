@@ -19,7 +19,7 @@ from opensandbox_jupyter.transport.request import Upload
 from opensandbox_jupyter.wire.base import Call, Reply
 
 if TYPE_CHECKING:
-    from opensandbox_jupyter.config import ConnectionConfig
+    from opensandbox_jupyter.settings import Settings
 
 __all__ = ["Client"]
 
@@ -55,9 +55,9 @@ class Stream:
 class Client:
     """Sends requests and reads answers through an ``httpx.AsyncClient``."""
 
-    def __init__(self, config: ConnectionConfig, headers: Mapping[str, str]) -> None:
-        self._client = httpx.AsyncClient(**client_options(config, headers))
-        self._owns_client = config.transport is None
+    def __init__(self, settings: Settings, headers: Mapping[str, str]) -> None:
+        self._client = httpx.AsyncClient(**client_options(settings, headers))
+        self._owns_client = settings.transport is None
 
     async def fetch(self, call: Call) -> Reply:
         """Send ``call`` and return its whole answer."""

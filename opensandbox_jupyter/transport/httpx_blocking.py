@@ -20,7 +20,7 @@ from opensandbox_jupyter.transport.request import Upload, at_hand
 from opensandbox_jupyter.wire.base import Call, Reply
 
 if TYPE_CHECKING:
-    from opensandbox_jupyter.config import ConnectionConfigSync
+    from opensandbox_jupyter.settings import Settings
 
 __all__ = ["Client"]
 
@@ -65,9 +65,9 @@ class Stream:
 class Client:
     """Sends requests and reads answers through an ``httpx.Client``."""
 
-    def __init__(self, config: ConnectionConfigSync, headers: Mapping[str, str]) -> None:
-        self._client = httpx.Client(**client_options(config, headers))
-        self._owns_client = config.transport is None
+    def __init__(self, settings: Settings, headers: Mapping[str, str]) -> None:
+        self._client = httpx.Client(**client_options(settings, headers))
+        self._owns_client = settings.transport is None
 
     def fetch(self, call: Call) -> Reply:
         """Send ``call`` and return its whole answer."""

@@ -18,7 +18,7 @@ class Async:
     """The async transport."""
 
     def __init__(self, **options: Any) -> None:
-        self.transport = AsyncTransport(ConnectionConfig(domain="unused", **options))
+        self.transport = AsyncTransport(ConnectionConfig(domain="unused", **options).settings())
 
     async def fetch(self, call: Call) -> Reply:
         return await self.transport.run(single(call))
@@ -47,7 +47,9 @@ class Blocking:
     """The blocking transport."""
 
     def __init__(self, **options: Any) -> None:
-        self.transport = BlockingTransport(ConnectionConfigSync(domain="unused", **options))
+        self.transport = BlockingTransport(
+            ConnectionConfigSync(domain="unused", **options).settings()
+        )
 
     async def fetch(self, call: Call) -> Reply:
         return self.transport.run(single(call))

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from opensandbox_jupyter import ConnectionConfig, ConnectionConfigSync, SandboxSync
-from opensandbox_jupyter.config import profile_path
 from opensandbox_jupyter.exceptions import InvalidArgumentException, SandboxException
+from opensandbox_jupyter.settings import profile_path
 
 KEY = "sk-very-secret"
 
@@ -29,7 +29,7 @@ def write_profile(text: str) -> None:
 
 
 def test_nothing_configured_means_the_embedded_server() -> None:
-    assert ConnectionConfig().target() is None
+    assert ConnectionConfig().settings().target is None
     assert ConnectionConfig().get_base_url() is None
 
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from opensandbox_jupyter.config import ConnectionConfig, ConnectionConfigSync, Target
+from opensandbox_jupyter.config import ConnectionConfig, ConnectionConfigSync
 from opensandbox_jupyter.connection import Connection
 from opensandbox_jupyter.exceptions import InvalidArgumentException, SandboxApiException
 from opensandbox_jupyter.files import Files
 from opensandbox_jupyter.models.filesystem import DirectoryListEntry, SearchEntry, WriteEntry
 from opensandbox_jupyter.sync.connection import ConnectionSync
 from opensandbox_jupyter.sync.files import FilesSync
-from opensandbox_jupyter.transport.aio import AsyncTransport
-from opensandbox_jupyter.transport.blocking import BlockingTransport
 from opensandbox_jupyter.wire.base import Origin
 
 AT = Origin("http://sandbox/x")
@@ -38,7 +36,7 @@ class Listener:
 
 def files_over(listener: Listener) -> FilesSync:
     config = ConnectionConfigSync(domain="x", transport=httpx.MockTransport(listener))
-    connection = ConnectionSync(config, Target("http://x/v1", ""), BlockingTransport(config))
+    connection = ConnectionSync.open(config)
     return FilesSync(connection, AT)
 
 
@@ -78,7 +76,7 @@ def test_an_identity_that_is_none_is_refused(uid: int) -> None:
 async def test_feeds_go_through_a_transport_of_the_users_own(size: int | None) -> None:
     listener = Listener()
     config = ConnectionConfig(domain="x", transport=httpx.MockTransport(listener.later))
-    connection = Connection(config, Target("http://x/v1", ""), AsyncTransport(config))
+    connection = await Connection.open(config)
 
     await Files(connection, AT).write_stream("/a", [b"one", b"two"], size=size)
     files_over(listener).write_stream("/a", iter([b"one", b"two"]), size=size)

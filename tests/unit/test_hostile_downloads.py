@@ -10,12 +10,11 @@ from typing import Any
 import httpx
 import pytest
 
-from opensandbox_jupyter.config import ConnectionConfigSync, Target
+from opensandbox_jupyter.config import ConnectionConfigSync
 from opensandbox_jupyter.exceptions import SandboxException, TransferException
 from opensandbox_jupyter.local_files import safe
 from opensandbox_jupyter.sync.connection import ConnectionSync
 from opensandbox_jupyter.sync.files import FilesSync
-from opensandbox_jupyter.transport.blocking import BlockingTransport
 from opensandbox_jupyter.wire.base import Origin
 
 Answer = Callable[[httpx.Request], httpx.Response]
@@ -43,7 +42,7 @@ def files_of(listings: dict[str, list[dict[str, Any]]], content: bytes = b"evil"
         return httpx.Response(500)
 
     config = ConnectionConfigSync(domain="x", transport=httpx.MockTransport(answer))
-    connection = ConnectionSync(config, Target("http://x/v1", ""), BlockingTransport(config))
+    connection = ConnectionSync.open(config)
     return FilesSync(connection, Origin("http://x"))
 
 
