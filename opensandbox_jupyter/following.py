@@ -41,7 +41,8 @@ async def follow(
         SandboxConnectionException: when the connection breaks before the end.
     """
     keep = not (handlers and handlers.skip_accumulation)
-    reader = ExecutionReader(keep_output=keep, has_exit_code=has_exit_code)
+    tell = handlers is not None and bool(handlers.on_stdout or handlers.on_stderr)
+    reader = ExecutionReader(keep_output=keep, tell_output=tell, has_exit_code=has_exit_code)
     try:
         async with connection.transport.stream(call) as chunks:
             async for chunk in chunks:

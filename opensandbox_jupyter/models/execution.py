@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from opensandbox_jupyter.models.output import KeptOutput, OutputMessage
 
 __all__ = [
     "Execution",
@@ -23,18 +25,6 @@ __all__ = [
 
 _Event = TypeVar("_Event")
 Handler = Callable[[_Event], Awaitable[None] | None]
-
-
-@dataclass(slots=True)
-class OutputMessage:
-    """A piece of output, line ends included, also where a daemon took them away.
-
-    ``timestamp`` is Unix ms.
-    """
-
-    text: str
-    timestamp: int = 0
-    is_error: bool = False
 
 
 @dataclass(slots=True)
@@ -72,12 +62,41 @@ class ExecutionInit:
     timestamp: int = 0
 
 
+class _Lazy:
+    """What :class:`ExecutionLogs` makes its lists of, when they are first asked for."""
+
+    __slots__ = ("_kept",)
+    _kept: dict[str, KeptOutput]
+
+    def _begin(self, kept: dict[str, KeptOutput]) -> None:
+        self._kept = kept
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> list[OutputMessage]:
+            if name not in ("stdout", "stderr"):
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            messages = self._kept.pop(name).messages()
+            setattr(self, name, messages)
+            return messages
+
+
 @dataclass(slots=True)
-class ExecutionLogs:
-    """All output of an execution, piece by piece, in the order in which it came."""
+class ExecutionLogs(_Lazy):
+    """All output of an execution, piece by piece, in the order in which it came.
+
+    The pieces of a run are kept as text and become lists when they are first looked at.
+    """
 
     stdout: list[OutputMessage] = field(default_factory=list)
     stderr: list[OutputMessage] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, stdout: KeptOutput, stderr: KeptOutput) -> ExecutionLogs:
+        """Return the logs of what is kept, or still to come."""
+        logs = cls.__new__(cls)
+        logs._begin({"stdout": stdout, "stderr": stderr})
+        return logs
 
     def add_stdout(self, message: OutputMessage) -> None:
         """Add a piece of standard output."""
@@ -86,6 +105,14 @@ class ExecutionLogs:
     def add_stderr(self, message: OutputMessage) -> None:
         """Add a piece of error output."""
         self.stderr.append(message)
+
+    def text_of(self, stream: Literal["stdout", "stderr"]) -> str:
+        """Return all output of a stream as one text."""
+        try:
+            messages = object.__getattribute__(self, stream)
+        except AttributeError:
+            return self._kept[stream].text()
+        return "".join(message.text for message in messages)
 
 
 @dataclass(slots=True)
@@ -111,12 +138,12 @@ class Execution:
     @property
     def stdout(self) -> str:
         """All standard output as one text, line ends as they were sent."""
-        return "".join(message.text for message in self.logs.stdout)
+        return self.logs.text_of("stdout")
 
     @property
     def stderr(self) -> str:
         """All error output as one text, line ends as they were sent."""
-        return "".join(message.text for message in self.logs.stderr)
+        return self.logs.text_of("stderr")
 
     @property
     def text(self) -> str:

@@ -145,7 +145,7 @@ class AsyncTransport:
         """Call a user's handler, plain or async."""
         if handler is not None:
             answer = handler(*news)
-            if inspect.isawaitable(answer):
+            if answer is not None and inspect.isawaitable(answer):
                 await answer
 
     def give(self, pieces: AsyncGenerator[T, None]) -> Pieces[T]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import groupby, repeat
+from operator import attrgetter
+
 from opensandbox_jupyter.exceptions import SandboxApiException, SandboxConnectionException
 from opensandbox_jupyter.exceptions import SandboxError as Reason
 from opensandbox_jupyter.models.execution import (
@@ -9,9 +13,11 @@ from opensandbox_jupyter.models.execution import (
     ExecutionComplete,
     ExecutionError,
     ExecutionInit,
+    ExecutionLogs,
     ExecutionResult,
     OutputMessage,
 )
+from opensandbox_jupyter.models.output import KeptOutput
 from opensandbox_jupyter.wire.events import Event, EventDecoder
 from opensandbox_jupyter.wire.seams import Seams
 
@@ -19,23 +25,29 @@ __all__ = ["ExecutionReader", "Notice"]
 
 Notice = OutputMessage | ExecutionResult | ExecutionComplete | ExecutionError | ExecutionInit
 
+_kind = attrgetter("type")
+
 
 class ExecutionReader:
     """Feeds on the chunks of an answer and keeps what they say.
 
     Args:
         keep_output: whether output is kept in the execution.
+        tell_output: whether :meth:`feed` returns output, too.
         has_exit_code: whether the end of the stream tells an exit code (foreground commands).
     """
 
-    def __init__(self, *, keep_output: bool = True, has_exit_code: bool = True) -> None:
-        self.execution = Execution()
+    def __init__(
+        self, *, keep_output: bool = True, tell_output: bool = True, has_exit_code: bool = True
+    ) -> None:
+        self._kept = {"stdout": KeptOutput(), "stderr": KeptOutput(is_error=True)}
+        self._seams = {"stdout": Seams(), "stderr": Seams()}
+        self.execution = Execution(logs=ExecutionLogs.of(**self._kept))
         self.done = False
         self._keep = keep_output
+        self._tell_output = tell_output
         self._has_exit_code = has_exit_code
         self._decoder = EventDecoder()
-        self._exact = False
-        self._out, self._err = Seams(), Seams()
 
     def feed(self, chunk: bytes) -> list[Notice]:
         """Return what ``chunk`` tells, in order.
@@ -67,30 +79,30 @@ class ExecutionReader:
 
     def _notices(self, events: list[Event]) -> list[Notice]:
         notices: list[Notice] = []
-        tell, logs, keep = notices.append, self.execution.logs, self._keep
-        for event in events:
-            kind = event.type
-            if kind == "stdout":
-                text = event.text if self._exact else self._out.join(event.text)
-                message = OutputMessage(text, event.timestamp)
-                if keep:
-                    logs.stdout.append(message)
-                tell(message)
-            elif kind == "stderr":
-                text = event.text if self._exact else self._err.join(event.text)
-                message = OutputMessage(text, event.timestamp, True)
-                if keep:
-                    logs.stderr.append(message)
-                tell(message)
-            elif (notice := self._take(event)) is not None:
-                tell(notice)
+        for kind, run in groupby(events, _kind):
+            if kind in ("stdout", "stderr"):
+                notices += self._say(kind, list(run))
+                continue
+            for event in run:
+                if (notice := self._take(event)) is not None:
+                    notices.append(notice)
         return notices
+
+    def _say(self, stream: str, events: list[Event]) -> Iterable[OutputMessage]:
+        texts = self._seams[stream].join([event.text for event in events])
+        times = [event.timestamp for event in events]
+        if self._keep:
+            self._kept[stream].add(texts, times)
+        if not self._tell_output:
+            return ()
+        return map(OutputMessage, texts, times, repeat(stream == "stderr"))
 
     def _take(self, event: Event) -> Notice | None:
         kind, execution = event.type, self.execution
         if kind == "init":
             execution.id = event.text or None
-            self._exact = event.exact
+            for seams in self._seams.values():
+                seams.exact |= event.exact
             return ExecutionInit(event.text, event.timestamp)
         if kind == "execution_count":
             execution.execution_count = event.execution_count

@@ -12,20 +12,23 @@ _ENDS = ("\n", "\r")
 
 
 class Seams:
-    """The pieces of one stream of output, in order, until it is clear that they are exact."""
+    """The pieces of one stream of output, in order, until it is clear that they are ``exact``."""
 
     def __init__(self) -> None:
-        self._exact = False
+        self.exact = False
         self._begun = False
         self._owed = ""
 
-    def join(self, text: str) -> str:
-        """Return ``text`` with the line end before it that it needs."""
-        if self._exact:
+    def join(self, texts: list[str]) -> list[str]:
+        """Return pieces with the line ends before them that they need."""
+        return texts if self.exact else [self._joined(text) for text in texts]
+
+    def _joined(self, text: str) -> str:
+        if self.exact:
             return text
         empty_line = text in ("\n", "\r\n")
         if text.endswith(_ENDS) and not empty_line:
-            self._exact = True
+            self.exact = True
             owed, self._owed = self._owed, ""
             return owed + text
         if empty_line and not self._begun:

@@ -9,7 +9,7 @@ from opensandbox_jupyter.wire.seams import Seams
 
 def joined(pieces: list[str]) -> str:
     seams = Seams()
-    return "".join(map(seams.join, pieces))
+    return "".join("".join(seams.join([piece])) for piece in pieces)
 
 
 @pytest.mark.parametrize(
