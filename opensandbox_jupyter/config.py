@@ -33,6 +33,7 @@ class _Connection(Request):
     headers: dict[str, str] = Field(default_factory=dict, repr=False)
     user_agent: str | None = None
     use_server_proxy: bool | None = None
+    profile: str | None = None
 
     @field_validator("protocol")
     @classmethod
@@ -100,6 +101,7 @@ class ConnectionConfig(_Connection):
         user_agent: replaces this package's own.
         transport: an ``httpx`` transport of your own (proxy, TLS, tests); never closed by the SDK.
         use_server_proxy: reach sandboxes through the lifecycle server.
+        profile: the name of a profile; else ``OPENSANDBOX_PROFILE``, else the one in use.
 
     Raises:
         InvalidArgumentException: for a value that cannot be used.

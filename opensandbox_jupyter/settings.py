@@ -1,8 +1,9 @@
 """How one connection reaches its server, decided: light enough for every program to load.
 
-Each setting is taken from the first place that names it: an argument, the environment, the profile
-file ``~/.opensandbox/config.toml`` (table ``[connection]``, shared with OpenSandbox's own command
-line). When none of them names a domain, the embedded server of this user is meant.
+Each setting is taken from the first place that names it: an argument, the environment, the named
+profile in use, the table ``[connection]`` (both: :mod:`opensandbox_jupyter.profiles`). When none
+of them names a domain, the embedded server of this user is meant. A key of the profile file goes
+only to the server that it is written beside.
 """
 
 from __future__ import annotations
@@ -11,14 +12,15 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from opensandbox_jupyter.exceptions import InvalidArgumentException
+from opensandbox_jupyter.profiles import choose, profile_path
 
-__all__ = ["Settings", "Target", "profile_path"]
+__all__ = ["Settings", "Target"]
 
 _DEFAULT_TIMEOUT = timedelta(seconds=30)
+_NAMES = ("api_key", "domain", "protocol", "request_timeout", "use_server_proxy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class Settings:
         request_timeout: how long to wait for an answer; streams of output are not bounded by it.
         use_server_proxy: whether sandboxes are reached through the lifecycle server.
         transport: an ``httpx`` transport of the user's own, async or blocking.
+        profile: the name of the profile in use.
     """
 
     domain: str | None
@@ -51,6 +54,7 @@ class Settings:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     user_agent: str | None = None
     transport: Any = field(default=None, repr=False)
+    profile: str | None = None
 
     @classmethod
     def resolve(
@@ -61,6 +65,7 @@ class Settings:
         protocol: str | None = None,
         request_timeout: timedelta | None = None,
         use_server_proxy: bool | None = None,
+        profile: str | None = None,
         **others: Any,
     ) -> Settings:
         """Return the settings; what is ``None`` comes from the environment or the profile.
@@ -68,21 +73,25 @@ class Settings:
         Raises:
             InvalidArgumentException: when the environment or the profile cannot be read.
         """
-        profile = _profile()
+        chosen = choose(profile)
+        named = _environment()
 
-        def first(name: str, given: object) -> object:
-            if given is not None:
-                return given
-            return os.environ.get(f"OPEN_SANDBOX_{name.upper()}") or profile.get(name)
+        def first(name: str, given: object, server: str | None = None) -> object:
+            given = named.get(name) if given is None else given
+            return chosen.setting(name, server) if given is None else given
 
         where = str(first("domain", domain) or "").strip().rstrip("/") or None
         scheme, separator, _ = (where or "").partition("://")
+        key = named.get("api_key") if api_key is None else api_key
         return cls(
             domain=where,
-            api_key=str(first("api_key", api_key) or ""),
-            protocol=(scheme if separator else str(first("protocol", protocol) or "http")).lower(),
+            api_key=str((chosen.api_key(where) if key is None else key) or ""),
+            protocol=(
+                scheme if separator else str(first("protocol", protocol, where) or "http")
+            ).lower(),
             request_timeout=_seconds(first("request_timeout", request_timeout)),
-            use_server_proxy=_truth(first("use_server_proxy", use_server_proxy)),
+            use_server_proxy=_truth(first("use_server_proxy", use_server_proxy, where)),
+            profile=chosen.name,
             **others,
         )
 
@@ -99,9 +108,10 @@ class Settings:
         return None if self.base_url is None else Target(self.base_url, self.api_key)
 
 
-def profile_path() -> Path:
-    """Return the place of the profile file."""
-    return Path.home() / ".opensandbox" / "config.toml"
+def _environment() -> dict[str, str]:
+    """Return what the environment names; an empty variable names nothing."""
+    found = {name: os.environ.get(f"OPEN_SANDBOX_{name.upper()}") for name in _NAMES}
+    return {name: value for name, value in found.items() if value}
 
 
 def _seconds(value: object) -> timedelta:
@@ -121,37 +131,3 @@ def _seconds(value: object) -> timedelta:
 
 def _truth(value: object) -> bool:
     return value if isinstance(value, bool) else str(value).lower() in ("1", "true", "yes")
-
-
-def _profile() -> dict[str, Any]:
-    """Return the profile's connection table; an absent file is an empty one."""
-    path = profile_path()
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return {}
-    except (OSError, UnicodeDecodeError) as cause:
-        raise _unreadable(path, cause) from cause
-    return _table(path, text)
-
-
-def _table(path: Path, text: str) -> dict[str, Any]:
-    import sys
-
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    try:
-        table = tomllib.loads(text).get("connection", {})
-    except tomllib.TOMLDecodeError as cause:
-        raise _unreadable(path, cause) from cause
-    return table if isinstance(table, dict) else {}
-
-
-def _unreadable(path: Path, cause: Exception) -> InvalidArgumentException:
-    return InvalidArgumentException(
-        f"The profile {path} cannot be read: {cause}",
-        hint="Mend the file or move it away.",
-        cause=cause,
-    )

@@ -37,6 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
         JUPYTER_DATA_DIR=str(home / "jupyter/data"),
         JUPYTER_RUNTIME_DIR=str(home / "jupyter/run"),
         OPENSANDBOX_JUPYTER_HOME=str(home / "opensandbox"),
+        PYTHON_KEYRING_BACKEND="keyring.backends.fail.Keyring",
     )
 
 

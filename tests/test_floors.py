@@ -17,7 +17,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 WORDS, WIRE, IO, SDK, FACES = range(5)
 FLOORS = {
     "exceptions": WORDS, "constants": WORDS, "config": WORDS, "models": WORDS,
-    "settings": WORDS, "runtime_file": WORDS,
+    "settings": WORDS, "runtime_file": WORDS, "profiles": WORDS, "secrecy": WORDS,
     "wire": WIRE,
     "transport": IO, "portal": IO, "local": IO,
     "sandbox": SDK, "manager": SDK, "commands": SDK, "files": SDK, "metrics": SDK,

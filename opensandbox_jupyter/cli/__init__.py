@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from opensandbox_jupyter import __version__
-from opensandbox_jupyter.cli import images
+from opensandbox_jupyter.cli import images, profile
 from opensandbox_jupyter.exceptions import LocalServerException, SandboxException, printable
 
 __all__ = ["main"]
@@ -69,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     ):
         commands.add_parser(name, help=text).set_defaults(run=run)
     images.add_verbs(commands)
+    profile.add_verbs(commands)
     return parser
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from opensandbox_jupyter import ConnectionConfig, ConnectionConfigSync, SandboxSync
 from opensandbox_jupyter.exceptions import InvalidArgumentException, SandboxException
-from opensandbox_jupyter.settings import profile_path
+from opensandbox_jupyter.profiles import profile_path
 
 KEY = "sk-very-secret"
 
@@ -26,6 +26,7 @@ def write_profile(text: str) -> None:
     path = profile_path()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
+    path.chmod(0o600)
 
 
 def test_nothing_configured_means_the_embedded_server() -> None:
@@ -43,6 +44,39 @@ def test_an_argument_beats_the_environment_beats_the_profile(
     monkeypatch.setenv("OPEN_SANDBOX_DOMAIN", "environment:2")
     assert ConnectionConfig().get_domain() == "environment:2"
     assert ConnectionConfigSync(domain="argument:3").get_domain() == "argument:3"
+
+
+def test_a_named_profile_comes_before_connection_and_after_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write_profile(
+        f'[connection]\ndomain = "c:1"\napi_key = "{KEY}"\nrequest_timeout = 7\n'
+        '[profiles.work]\ndomain = "w:2"\nprotocol = "https"\nuse_server_proxy = true\n'
+        '[profiles.here]\ndomain = ""\n'
+    )
+    config = ConnectionConfig(profile="work")
+    assert config.get_base_url() == "https://w:2/v1"
+    assert config.get_request_timeout() == timedelta(seconds=7)
+    assert config.get_use_server_proxy()
+    assert config.get_api_key() == ""  # that of [connection] is for another server
+
+    monkeypatch.setenv("OPENSANDBOX_PROFILE", "work")
+    assert ConnectionConfigSync().get_domain() == "w:2"
+    assert ConnectionConfig(profile="default").get_api_key() == KEY
+    assert ConnectionConfig(profile="here").settings().target is None
+
+    monkeypatch.setenv("OPEN_SANDBOX_DOMAIN", "environment:3")
+    assert config.get_base_url() == "http://environment:3/v1"
+    assert ConnectionConfig(profile="work", domain="argument:4").get_domain() == "argument:4"
+
+
+def test_a_profile_that_does_not_exist_is_an_error_that_lists_those_that_do() -> None:
+    write_profile("[profiles.work]\n")
+
+    with pytest.raises(InvalidArgumentException, match="no profile 'wrok'") as caught:
+        SandboxSync.create("base", connection_config=ConnectionConfigSync(profile="wrok"))
+
+    assert "default, work" in str(caught.value)
 
 
 @pytest.mark.parametrize(
