@@ -21,14 +21,23 @@ IMPORTS = {
     "from … import Sandbox": "from {0} import Sandbox",
     "from … import SandboxSync": "from {0} import SandboxSync",
 }
-WHOLE = """
-from datetime import timedelta
+WHOLE = {
+    "a whole process: create, run, close": """
+import os
+os.environ["OPEN_SANDBOX_DOMAIN"] = "127.0.0.1:{1}"
+from {0} import SandboxSync
+sandbox = SandboxSync.create("x")
+sandbox.commands.run("true")
+sandbox.close()
+""",
+    "the same with a ConnectionConfigSync": """
 from {0} import SandboxSync
 from {0}.config import ConnectionConfigSync
 sandbox = SandboxSync.create("x", connection_config=ConnectionConfigSync(domain="127.0.0.1:{1}"))
 sandbox.commands.run("true")
 sandbox.close()
-"""
+""",
+}
 IMPORT_ROUNDS = 11
 WHOLE_ROUNDS = 5
 CALL_ROUNDS = 3
@@ -67,10 +76,12 @@ def call_figures() -> dict[str, tuple[float, float]]:
     assert stub.stdout is not None
     port = stub.stdout.readline().strip()
     try:
-        whole: tuple[list[float], list[float]] = ([], [])
+        whole: dict[str, tuple[list[float], list[float]]] = {n: ([], []) for n in WHOLE}
         for _ in range(WHOLE_ROUNDS):
             for side, (python, module) in enumerate((OURS, VENDOR)):
-                whole[side].append(seconds(python, WHOLE.format(module, port)) * 1e6)
+                for name, program in WHOLE.items():
+                    took = seconds(python, program.format(module, port)) * 1e6
+                    whole[name][side].append(took)
         rounds: tuple[list[dict[str, float]], list[dict[str, float]]] = ([], [])
         for _ in range(CALL_ROUNDS):
             for side, (python, module) in enumerate((OURS, VENDOR)):
@@ -83,7 +94,7 @@ def call_figures() -> dict[str, tuple[float, float]]:
                 rounds[side].append(json.loads(done.stdout))
     finally:
         stub.communicate()
-    return {"a whole process: create, run, close": (median(whole[0]), median(whole[1]))} | {
+    return {name: (median(ours), median(vendor)) for name, (ours, vendor) in whole.items()} | {
         name: (
             median(figures[name] for figures in rounds[0]),
             median(figures[name] for figures in rounds[1]),

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-import http.client
 import os
-import secrets
 import subprocess
 import sys
 import time
@@ -15,7 +13,6 @@ from dataclasses import dataclass, field
 from hmac import compare_digest
 from pathlib import Path
 from threading import Lock
-from urllib.parse import urlsplit
 
 from opensandbox_jupyter.exceptions import IsolationUnavailableException, LocalServerException
 from opensandbox_jupyter.runtime_file import (
@@ -27,6 +24,9 @@ from opensandbox_jupyter.runtime_file import (
     private_directory,
     proof,
 )
+from opensandbox_jupyter.transport.failures import Failure
+from opensandbox_jupyter.transport.native import Client
+from opensandbox_jupyter.wire.base import Call, Origin
 
 __all__ = ["LocalServer", "ensure_server", "find_server"]
 
@@ -134,18 +134,18 @@ def _reason(log: Path, begin: int) -> LocalServerException:
 
 def _proves_itself(found: RuntimeFile) -> bool:
     """Ask whoever listens there to prove that it knows the key, without telling it."""
-    challenge = secrets.token_hex(16)
-    address = urlsplit(found.url)
-    connection = http.client.HTTPConnection(
-        address.hostname or "", address.port, timeout=_ASK_SECONDS
+    challenge = os.urandom(16).hex()
+    headers = {CHALLENGE_HEADER: challenge}
+    call = Call(
+        "prove", Origin(found.url), "GET", "/health", headers=headers, patience=_ASK_SECONDS
     )
+    client = Client({}, _ASK_SECONDS)
     try:
-        connection.request("GET", "/health", headers={CHALLENGE_HEADER: challenge})
-        answer = connection.getresponse().getheader(PROOF_HEADER) or ""
-    except (OSError, http.client.HTTPException):
+        answer = client.stream(call).headers.get(PROOF_HEADER.lower(), "")
+    except Failure:
         return False
     finally:
-        connection.close()
+        client.close()
     expected = proof(found.api_key, found.nonce, challenge)
     return compare_digest(answer.encode(), expected.encode())
 

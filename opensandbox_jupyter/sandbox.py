@@ -234,13 +234,13 @@ class Sandbox(SandboxHandle):
         """Create what ``spec`` says, and wait for it; what is not ready is killed."""
         connection = await Connection.open(connection_config)
         try:
-            created = await connection.transport.run(
+            sandbox_id = await connection.transport.run(
                 connection.protocol.create(connection.server, spec)
             )
             try:
-                return await cls._reach(connection, created.id, patience, health_check, skip=skip)
+                return await cls._reach(connection, sandbox_id, patience, health_check, skip=skip)
             except BaseException:
-                kill = connection.protocol.kill(connection.server, created.id)
+                kill = connection.protocol.kill(connection.server, sandbox_id)
                 await connection.transport.insist(kill)
                 raise
         except BaseException:

@@ -34,26 +34,28 @@ def merged_opts(
     timeout: timedelta | float | None,
     env: Mapping[str, str] | None,
     cwd: str | None,
-) -> RunCommandOpts:
-    """Return ``opts`` with what was given beside them.
+) -> RunCommandOpts | None:
+    """Return ``opts`` with what was given beside them, ``None`` when there are none.
 
     Raises:
         InvalidArgumentException: when something was given twice.
     """
-    from opensandbox_jupyter.models.execd import RunCommandOpts
-
     beside: dict[str, Any] = {
         "timeout": None if timeout is None else duration(timeout),
         "envs": None if env is None else dict(env),
         "working_directory": cwd,
     }
     given = {name: value for name, value in beside.items() if value is not None}
+    if not given:
+        return opts
     if opts is None:
+        from opensandbox_jupyter.models.execd import RunCommandOpts
+
         return RunCommandOpts(**given)
     for name in given:
         if getattr(opts, name) is not None:
             raise InvalidArgumentException(f"{name} is given twice: in opts, and beside them.")
-    return opts.model_copy(update=given) if given else opts
+    return opts.model_copy(update=given)
 
 
 def merged_handlers(

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, AliasChoices, Field, field_validator, model
 from typing_extensions import Self
 
 from opensandbox_jupyter.models._base import LifecycleModel, LifecycleRequest, Model
+from opensandbox_jupyter.models.endpoints import SandboxEndpoint
 
 __all__ = [
     "OSSFS",
@@ -272,17 +273,6 @@ class SandboxRenewResponse(LifecycleModel):
     """The answer to a renew: the new end of life, UTC."""
 
     expires_at: datetime
-
-
-class SandboxEndpoint(LifecycleModel):
-    """Where a port of a sandbox is reached.
-
-    ``endpoint`` is ``host[:port][/path]`` without a scheme; ``headers`` go with every request.
-    """
-
-    endpoint: str
-    headers: dict[str, str] = Field(default_factory=dict, repr=False)
-    origin: str | None = None
 
 
 class SandboxFilter(LifecycleRequest):

@@ -56,6 +56,8 @@ class SandboxSpec:
                 "Give an image or a snapshot_id, one of the two.",
                 hint='For example "python:3.11".',
             )
+        if isinstance(self.image, str) and not self.image.strip():
+            raise InvalidArgumentException("The name of the image is blank.")
         if self.snapshot_id is not None and not self.snapshot_id.strip():
             raise InvalidArgumentException("The snapshot id is empty.")
         if self.timeout is not None:

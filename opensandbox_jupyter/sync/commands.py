@@ -80,7 +80,7 @@ class CommandsSync:
         """
         opts = merged_opts(opts, timeout, env, cwd)
         handlers = merged_handlers(handlers, on_stdout, on_stderr)
-        foreground = not opts.background
+        foreground = opts is None or not opts.background
 
         def end(execution: Execution) -> None:
             if foreground and execution.id:

@@ -231,11 +231,13 @@ class SandboxSync(SandboxHandleSync):
         """Create what ``spec`` says, and wait for it; what is not ready is killed."""
         connection = ConnectionSync.open(connection_config)
         try:
-            created = connection.transport.run(connection.protocol.create(connection.server, spec))
+            sandbox_id = connection.transport.run(
+                connection.protocol.create(connection.server, spec)
+            )
             try:
-                return cls._reach(connection, created.id, patience, health_check, skip=skip)
+                return cls._reach(connection, sandbox_id, patience, health_check, skip=skip)
             except BaseException:
-                kill = connection.protocol.kill(connection.server, created.id)
+                kill = connection.protocol.kill(connection.server, sandbox_id)
                 connection.transport.insist(kill)
                 raise
         except BaseException:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import Any
@@ -262,3 +264,44 @@ async def test_a_transport_of_ones_own_is_used_and_left_open(sdk: SimpleNamespac
         await sdk.Sandbox.connect("a", connection_config=config)
 
     assert seen == [("GET", "/v1/sandboxes/a/endpoints/44772", "1")]
+
+
+WHOLE = {
+    "blocking": """
+from opensandbox_jupyter import SandboxSync
+sandbox = SandboxSync.create("base")
+assert sandbox.commands.run("echo hello").stdout == "hello\\n"
+sandbox.kill()
+sandbox.close()
+""",
+    "async": """
+import asyncio
+from opensandbox_jupyter import Sandbox
+
+async def main():
+    sandbox = await Sandbox.create("base")
+    assert (await sandbox.commands.run("echo hello")).stdout == "hello\\n"
+    await sandbox.kill()
+    await sandbox.close()
+
+asyncio.run(main())
+""",
+}
+
+
+@pytest.mark.parametrize("colour", WHOLE)
+def test_a_small_program_loads_no_models_and_no_other_client(colour: str, embedded: Any) -> None:
+    program = f"{WHOLE[colour]}\nimport sys\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    loaded = {name.split(".")[0] for name in done.stdout.split()}
+    assert loaded & {"pydantic", "httpx", "websockets", "email"} == set()
+
+
+async def test_the_configuration_in_use_can_be_asked_for(sdk: SimpleNamespace) -> None:
+    async with await sdk.Manager.create() as manager:
+        config = manager.connection_config
+
+    assert isinstance(config, sdk.Config)
+    assert config.get_domain() is None

@@ -40,7 +40,7 @@ def test_create_sends_the_defaults_and_no_more() -> None:
 
     created, (call,) = drive(PROTOCOL.create(SERVER, spec), answer)
 
-    assert created.id == "s1"
+    assert created == "s1"
     assert (call.method, call.path) == ("POST", "/sandboxes")
     assert sent(call) == {
         "image": {"uri": "x"},

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
-from pydantic import BaseModel, ValidationError
 
 from opensandbox_jupyter.wire.base import Call, Reply
 from opensandbox_jupyter.wire.errors import decode_json, expect, invalid_answer
 
-M = TypeVar("M", bound=BaseModel)
+M = TypeVar("M")
 OK = (200,)
 
 to_json = msgspec.json.Encoder().encode
@@ -22,8 +22,24 @@ def read_model(call: Call, reply: Reply, model: type[M], statuses: tuple[int, ..
 
 
 def build(call: Call, model: type[M], data: Any) -> M:
-    """Return ``data`` as ``model``, or raise the error of an answer that breaks the protocol."""
+    """Return ``data`` as ``model``, or raise the error of an answer that breaks the protocol.
+
+    ``model`` is pydantic's, or a plain dataclass, for which pydantic need not be loaded.
+    """
+    read = getattr(model, "model_validate", None)
     try:
-        return model.model_validate(data)
-    except ValidationError as cause:
+        found: M = msgspec.convert(data, model) if read is None else read(data)
+        return found
+    except (msgspec.ValidationError, ValueError) as cause:
         raise invalid_answer(call, cause) from cause
+
+
+def as_sent(value: Any) -> Any:
+    """Return a model, or a collection of them, as it goes on the wire."""
+    if hasattr(value, "model_dump"):
+        return value.model_dump(by_alias=True, exclude_none=True)
+    if isinstance(value, Mapping):
+        return {key: as_sent(inner) for key, inner in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [as_sent(inner) for inner in value]
+    return value

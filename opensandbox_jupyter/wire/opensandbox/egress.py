@@ -5,19 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from pydantic import BaseModel
-
-from opensandbox_jupyter.models.sandboxes import NetworkPolicy, NetworkRule
-from opensandbox_jupyter.models.vault import (
-    CredentialBindingListResponse,
-    CredentialBindingMetadata,
-    CredentialListResponse,
-    CredentialMetadata,
-    CredentialVaultState,
-)
+from opensandbox_jupyter import models
 from opensandbox_jupyter.wire.base import Call, Operation, Origin
 from opensandbox_jupyter.wire.errors import decode_json, expect, invalid_answer
-from opensandbox_jupyter.wire.opensandbox._read import OK, build, read_model, to_json
+from opensandbox_jupyter.wire.opensandbox._read import OK, as_sent, build, read_model, to_json
 from opensandbox_jupyter.wire.protocol.egress import EgressCalls
 
 __all__ = ["Egress"]
@@ -29,15 +20,17 @@ _CREATED = (201,)
 class Egress(EgressCalls):
     """What a sandbox may reach, and what its requests carry."""
 
-    def egress_policy(self, sidecar: Origin) -> Operation[NetworkPolicy]:
+    def egress_policy(self, sidecar: Origin) -> Operation[models.NetworkPolicy]:
         """GET /policy."""
         call = Call("get_egress_policy", sidecar, "GET", "/policy")
         answer = decode_json(call, expect(call, (yield call), OK))
         if not isinstance(answer, dict) or "policy" not in answer:
             raise invalid_answer(call, ValueError("there is no policy"))
-        return build(call, NetworkPolicy, answer["policy"])
+        return build(call, models.NetworkPolicy, answer["policy"])
 
-    def patch_egress_rules(self, sidecar: Origin, rules: Sequence[NetworkRule]) -> Operation[None]:
+    def patch_egress_rules(
+        self, sidecar: Origin, rules: Sequence[models.NetworkRule]
+    ) -> Operation[None]:
         """PATCH /policy."""
         body = to_json([rule.model_dump(by_alias=True) for rule in rules])
         call = Call("patch_egress_rules", sidecar, "PATCH", "/policy", json=body)
@@ -49,55 +42,46 @@ class Egress(EgressCalls):
         call = Call("delete_egress_rules", sidecar, "DELETE", "/policy", json=body)
         expect(call, (yield call))
 
-    def create_vault(self, sidecar: Origin, body: object) -> Operation[CredentialVaultState]:
+    def create_vault(self, sidecar: Origin, body: object) -> Operation[models.CredentialVaultState]:
         """POST /credential-vault; only 201 is success."""
-        call = Call("create_credential_vault", sidecar, "POST", _VAULT, json=to_json(_plain(body)))
-        return read_model(call, (yield call), CredentialVaultState, _CREATED)
+        call = Call("create_credential_vault", sidecar, "POST", _VAULT, json=to_json(as_sent(body)))
+        return read_model(call, (yield call), models.CredentialVaultState, _CREATED)
 
-    def get_vault(self, sidecar: Origin) -> Operation[CredentialVaultState]:
+    def get_vault(self, sidecar: Origin) -> Operation[models.CredentialVaultState]:
         """GET /credential-vault."""
         call = Call("get_credential_vault", sidecar, "GET", _VAULT)
-        return read_model(call, (yield call), CredentialVaultState)
+        return read_model(call, (yield call), models.CredentialVaultState)
 
-    def patch_vault(self, sidecar: Origin, body: object) -> Operation[CredentialVaultState]:
+    def patch_vault(self, sidecar: Origin, body: object) -> Operation[models.CredentialVaultState]:
         """PATCH /credential-vault."""
-        call = Call("patch_credential_vault", sidecar, "PATCH", _VAULT, json=to_json(_plain(body)))
-        return read_model(call, (yield call), CredentialVaultState)
+        call = Call("patch_credential_vault", sidecar, "PATCH", _VAULT, json=to_json(as_sent(body)))
+        return read_model(call, (yield call), models.CredentialVaultState)
 
     def delete_vault(self, sidecar: Origin) -> Operation[None]:
         """DELETE /credential-vault."""
         call = Call("delete_credential_vault", sidecar, "DELETE", _VAULT)
         expect(call, (yield call))
 
-    def list_credentials(self, sidecar: Origin) -> Operation[CredentialListResponse]:
+    def list_credentials(self, sidecar: Origin) -> Operation[models.CredentialListResponse]:
         """GET /credential-vault/credentials."""
         call = Call("list_credentials", sidecar, "GET", f"{_VAULT}/credentials")
-        return read_model(call, (yield call), CredentialListResponse)
+        return read_model(call, (yield call), models.CredentialListResponse)
 
-    def get_credential(self, sidecar: Origin, name: str) -> Operation[CredentialMetadata]:
+    def get_credential(self, sidecar: Origin, name: str) -> Operation[models.CredentialMetadata]:
         """GET /credential-vault/credentials/{name}."""
         path = f"{_VAULT}/credentials/{quote(name, safe='')}"
         call = Call("get_credential", sidecar, "GET", path)
-        return read_model(call, (yield call), CredentialMetadata)
+        return read_model(call, (yield call), models.CredentialMetadata)
 
-    def list_bindings(self, sidecar: Origin) -> Operation[CredentialBindingListResponse]:
+    def list_bindings(self, sidecar: Origin) -> Operation[models.CredentialBindingListResponse]:
         """GET /credential-vault/bindings."""
         call = Call("list_bindings", sidecar, "GET", f"{_VAULT}/bindings")
-        return read_model(call, (yield call), CredentialBindingListResponse)
+        return read_model(call, (yield call), models.CredentialBindingListResponse)
 
-    def get_binding(self, sidecar: Origin, name: str) -> Operation[CredentialBindingMetadata]:
+    def get_binding(
+        self, sidecar: Origin, name: str
+    ) -> Operation[models.CredentialBindingMetadata]:
         """GET /credential-vault/bindings/{name}."""
         path = f"{_VAULT}/bindings/{quote(name, safe='')}"
         call = Call("get_binding", sidecar, "GET", path)
-        return read_model(call, (yield call), CredentialBindingMetadata)
-
-
-def _plain(value: object) -> object:
-    """Return models inside ``value`` as they go on the wire."""
-    if isinstance(value, BaseModel):
-        return value.model_dump(by_alias=True, exclude_none=True)
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return value
+        return read_model(call, (yield call), models.CredentialBindingMetadata)

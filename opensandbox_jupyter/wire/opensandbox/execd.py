@@ -7,10 +7,9 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
+from opensandbox_jupyter import models
 from opensandbox_jupyter.constants import LOGS_CURSOR_HEADER, OUTPUT_HEADER
 from opensandbox_jupyter.exceptions import InvalidArgumentException
-from opensandbox_jupyter.models.execd import CommandLogs, CommandStatus, RunCommandOpts
-from opensandbox_jupyter.models.sandboxes import SandboxMetrics
 from opensandbox_jupyter.wire.base import Call, Operation, Origin
 from opensandbox_jupyter.wire.errors import decode_json, expect, invalid_answer
 from opensandbox_jupyter.wire.opensandbox._read import read_model, to_json
@@ -33,12 +32,14 @@ class Commands(CommandCalls):
         call = Call("ping", sandbox, "GET", "/ping")
         expect(call, (yield call))
 
-    def metrics(self, sandbox: Origin) -> Operation[SandboxMetrics]:
+    def metrics(self, sandbox: Origin) -> Operation[models.SandboxMetrics]:
         """GET /metrics."""
         call = Call("get_metrics", sandbox, "GET", "/metrics")
-        return read_model(call, (yield call), SandboxMetrics)
+        return read_model(call, (yield call), models.SandboxMetrics)
 
-    def run(self, sandbox: Origin, command: str | Sequence[str], opts: RunCommandOpts) -> Call:
+    def run(
+        self, sandbox: Origin, command: str | Sequence[str], opts: models.RunCommandOpts | None
+    ) -> Call:
         """POST /command; the timeout goes in milliseconds, a list of words runs without a shell."""
         body: dict[str, Any] = {}
         if isinstance(command, str):
@@ -49,7 +50,8 @@ class Commands(CommandCalls):
             if not command or not all(isinstance(word, str) for word in command):
                 raise InvalidArgumentException("An argv command is a non-empty list of strings.")
             body["argv"] = list(command)
-        body.update(_options(opts))
+        if opts is not None:
+            body.update(_options(opts))
         return Call("run_command", sandbox, "POST", "/command", headers=STREAM, json=to_json(body))
 
     def interrupt(self, sandbox: Origin, execution_id: str) -> Operation[None]:
@@ -57,22 +59,22 @@ class Commands(CommandCalls):
         call = Call("interrupt_command", sandbox, "DELETE", "/command", [("id", execution_id)])
         expect(call, (yield call))
 
-    def command_status(self, sandbox: Origin, execution_id: str) -> Operation[CommandStatus]:
+    def command_status(self, sandbox: Origin, execution_id: str) -> Operation[models.CommandStatus]:
         """GET /command/status/{id}."""
         path = f"/command/status/{quote(execution_id, safe='')}"
         call = Call("get_command_status", sandbox, "GET", path)
-        return read_model(call, (yield call), CommandStatus)
+        return read_model(call, (yield call), models.CommandStatus)
 
     def command_logs(
         self, sandbox: Origin, execution_id: str, cursor: int | None
-    ) -> Operation[CommandLogs]:
+    ) -> Operation[models.CommandLogs]:
         """GET /command/{id}/logs; the next cursor, in bytes, comes in a header."""
         query = [] if cursor is None else [("cursor", str(cursor))]
         path = f"/command/{quote(execution_id, safe='')}/logs"
         call = Call("get_background_command_logs", sandbox, "GET", path, query)
         reply = expect(call, (yield call), (200,))
         following = reply.headers.get(LOGS_CURSOR_HEADER.lower(), "")
-        return CommandLogs(
+        return models.CommandLogs(
             content=reply.body.decode("utf-8", "replace"),
             cursor=int(following) if following.isdecimal() else None,
         )
@@ -115,7 +117,7 @@ class Commands(CommandCalls):
         expect(call, (yield call))
 
 
-def _options(opts: RunCommandOpts) -> dict[str, Any]:
+def _options(opts: models.RunCommandOpts) -> dict[str, Any]:
     """Return the options that were set; execd takes an absent key and a null differently."""
     if opts.gid is not None and opts.uid is None:
         raise InvalidArgumentException("gid needs uid.", hint="Give both, or only uid.")

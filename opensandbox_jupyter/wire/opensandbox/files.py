@@ -7,17 +7,8 @@ from dataclasses import replace
 from io import IOBase, TextIOBase
 from typing import Any
 
+from opensandbox_jupyter import models
 from opensandbox_jupyter.exceptions import InvalidArgumentException
-from opensandbox_jupyter.models.filesystem import (
-    ContentReplaceEntry,
-    ContentReplaceResult,
-    DirectoryListEntry,
-    EntryInfo,
-    MoveEntry,
-    SearchEntry,
-    SetPermissionEntry,
-    WriteEntry,
-)
 from opensandbox_jupyter.wire.base import Call, Feed, Operation, Origin, Part, Reply
 from opensandbox_jupyter.wire.errors import decode_json, expect, invalid_answer
 from opensandbox_jupyter.wire.opensandbox._read import OK, build, to_json
@@ -41,7 +32,10 @@ class Files(FileCalls):
         return Call("read_file", sandbox, "GET", "/files/download", where, headers)
 
     def upload(
-        self, sandbox: Origin, entries: Sequence[WriteEntry], feeds: Sequence[Feed] | None = None
+        self,
+        sandbox: Origin,
+        entries: Sequence[models.WriteEntry],
+        feeds: Sequence[Feed] | None = None,
     ) -> Operation[None]:
         """POST /files/upload; a part of metadata before each part of content."""
         parts = list(_parts(entries, feeds or [None] * len(entries)))
@@ -55,7 +49,9 @@ class Files(FileCalls):
                 raise InvalidArgumentException(f"{name} must be a number from 0 to {_LAST_ID}.")
         return replace(sandbox, base_url=f"{sandbox.base_url}/v1/filesystem/{uid}/{gid}")
 
-    def make_directories(self, sandbox: Origin, entries: Sequence[WriteEntry]) -> Operation[None]:
+    def make_directories(
+        self, sandbox: Origin, entries: Sequence[models.WriteEntry]
+    ) -> Operation[None]:
         """POST /directories."""
         body = {e.path: {"mode": e.mode, "owner": e.owner, "group": e.group} for e in entries}
         return _post("create_directories", sandbox, "/directories", body)
@@ -68,21 +64,21 @@ class Files(FileCalls):
         """DELETE /directories; a path that is not there is passed over."""
         return _delete("delete_directories", sandbox, "/directories", paths)
 
-    def move(self, sandbox: Origin, entries: Sequence[MoveEntry]) -> Operation[None]:
+    def move(self, sandbox: Origin, entries: Sequence[models.MoveEntry]) -> Operation[None]:
         """POST /files/mv."""
         body = [{"src": e.src, "dest": e.dest} for e in entries]
         return _post("move_files", sandbox, "/files/mv", body)
 
     def set_permissions(
-        self, sandbox: Origin, entries: Sequence[SetPermissionEntry]
+        self, sandbox: Origin, entries: Sequence[models.SetPermissionEntry]
     ) -> Operation[None]:
         """POST /files/permissions."""
         body = {e.path: _permission(e) for e in entries}
         return _post("set_permissions", sandbox, "/files/permissions", body)
 
     def replace(
-        self, sandbox: Origin, entries: Sequence[ContentReplaceEntry]
-    ) -> Operation[list[ContentReplaceResult]]:
+        self, sandbox: Origin, entries: Sequence[models.ContentReplaceEntry]
+    ) -> Operation[list[models.ContentReplaceResult]]:
         """POST /files/replace with counts asked for; older daemons answer none."""
         body = {e.path: {"old": e.old_content, "new": e.new_content} for e in entries}
         query = [("verbose", "true")]
@@ -92,33 +88,39 @@ class Files(FileCalls):
         reply = expect(call, (yield call))
         counts = decode_json(call, reply) if reply.body.strip() else {}
         return [
-            build(call, ContentReplaceResult, {"path": path, **count})
+            build(call, models.ContentReplaceResult, {"path": path, **count})
             for path, count in _mapping(call, counts).items()
         ]
 
-    def search(self, sandbox: Origin, entry: SearchEntry) -> Operation[list[EntryInfo]]:
+    def search(
+        self, sandbox: Origin, entry: models.SearchEntry
+    ) -> Operation[list[models.EntryInfo]]:
         """GET /files/search; the pattern is matched against names, at any depth."""
         query = [("path", entry.path), ("pattern", entry.pattern)]
         return _listing(Call("search_files", sandbox, "GET", "/files/search", query))
 
     def list_directory(
-        self, sandbox: Origin, entry: DirectoryListEntry
-    ) -> Operation[list[EntryInfo]]:
+        self, sandbox: Origin, entry: models.DirectoryListEntry
+    ) -> Operation[list[models.EntryInfo]]:
         """GET /directories/list."""
         query = [("path", entry.path)]
         if entry.depth is not None:
             query.append(("depth", str(entry.depth)))
         return _listing(Call("list_directory", sandbox, "GET", "/directories/list", query))
 
-    def file_info(self, sandbox: Origin, paths: Sequence[str]) -> Operation[dict[str, EntryInfo]]:
+    def file_info(
+        self, sandbox: Origin, paths: Sequence[str]
+    ) -> Operation[dict[str, models.EntryInfo]]:
         """GET /files/info; one path that is not there fails the whole call."""
         query = [("path", path) for path in paths]
         call = Call("get_file_info", sandbox, "GET", "/files/info", query)
         data = decode_json(call, expect(call, (yield call), OK))
-        return {path: build(call, EntryInfo, info) for path, info in _mapping(call, data).items()}
+        return {
+            path: build(call, models.EntryInfo, info) for path, info in _mapping(call, data).items()
+        }
 
 
-def _parts(entries: Sequence[WriteEntry], feeds: Sequence[Feed | None]) -> Iterator[Part]:
+def _parts(entries: Sequence[models.WriteEntry], feeds: Sequence[Feed | None]) -> Iterator[Part]:
     for entry, feed in zip(entries, feeds, strict=True):
         metadata = {
             "path": entry.path,
@@ -136,7 +138,7 @@ def _parts(entries: Sequence[WriteEntry], feeds: Sequence[Feed | None]) -> Itera
         yield Part("file", name, feed or _content(entry), kind)
 
 
-def _content(entry: WriteEntry) -> bytes | IOBase:
+def _content(entry: models.WriteEntry) -> bytes | IOBase:
     """Return what to send."""
     data = entry.data
     if data is None:
@@ -153,7 +155,7 @@ def _content(entry: WriteEntry) -> bytes | IOBase:
     return data
 
 
-def _permission(entry: SetPermissionEntry) -> dict[str, Any]:
+def _permission(entry: models.SetPermissionEntry) -> dict[str, Any]:
     fields = {"mode": entry.mode, "owner": entry.owner, "group": entry.group}
     return {key: value for key, value in fields.items() if value is not None}
 
@@ -168,12 +170,12 @@ def _delete(name: str, sandbox: Origin, path: str, paths: Sequence[str]) -> Oper
     expect(call, (yield call))
 
 
-def _listing(call: Call) -> Operation[list[EntryInfo]]:
+def _listing(call: Call) -> Operation[list[models.EntryInfo]]:
     reply: Reply = yield call
     data = decode_json(call, expect(call, reply, OK))
     if not isinstance(data, list | None):
         raise invalid_answer(call, TypeError("it is not a list"))
-    return [build(call, EntryInfo, item) for item in data or ()]
+    return [build(call, models.EntryInfo, item) for item in data or ()]
 
 
 def _mapping(call: Call, data: Any) -> Mapping[str, Any]:

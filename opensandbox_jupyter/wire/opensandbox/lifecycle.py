@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from pydantic import BaseModel
-
-from opensandbox_jupyter.models.diagnostics import DiagnosticContent
-from opensandbox_jupyter.models.sandboxes import (
-    PagedSandboxInfos,
-    SandboxCreateResponse,
-    SandboxEndpoint,
-    SandboxFilter,
-    SandboxImageSpec,
-    SandboxInfo,
-    SandboxRenewResponse,
-)
+from opensandbox_jupyter import models
 from opensandbox_jupyter.models.spec import SandboxSpec
 from opensandbox_jupyter.wire.base import Call, Operation, Origin
 from opensandbox_jupyter.wire.errors import expect
-from opensandbox_jupyter.wire.opensandbox._read import read_model, to_json
+from opensandbox_jupyter.wire.opensandbox._read import as_sent, read_model, to_json
 from opensandbox_jupyter.wire.protocol.lifecycle import LifecycleCalls
 
 __all__ = ["Lifecycle"]
@@ -37,21 +27,30 @@ def _sandbox(sandbox_id: str, tail: str = "") -> str:
     return f"/sandboxes/{quote(sandbox_id, safe='')}{tail}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Created:
+    """What is needed of the answer to a create."""
+
+    id: str
+
+
 class Lifecycle(LifecycleCalls):
     """Create, look up, pause, resume, renew and kill sandboxes."""
 
-    def create(self, server: Origin, spec: SandboxSpec) -> Operation[SandboxCreateResponse]:
+    def create(self, server: Origin, spec: SandboxSpec) -> Operation[str]:
         """POST /sandboxes; only 202 is success."""
         body = to_json(_create_request(spec))
         call = Call("create_sandbox", server, "POST", "/sandboxes", json=body)
-        return read_model(call, (yield call), SandboxCreateResponse, _CREATED)
+        return read_model(call, (yield call), _Created, _CREATED).id
 
-    def get(self, server: Origin, sandbox_id: str) -> Operation[SandboxInfo]:
+    def get(self, server: Origin, sandbox_id: str) -> Operation[models.SandboxInfo]:
         """GET /sandboxes/{id}."""
         call = Call("get_sandbox", server, "GET", _sandbox(sandbox_id))
-        return read_model(call, (yield call), SandboxInfo)
+        return read_model(call, (yield call), models.SandboxInfo)
 
-    def list_sandboxes(self, server: Origin, which: SandboxFilter) -> Operation[PagedSandboxInfos]:
+    def list_sandboxes(
+        self, server: Origin, which: models.SandboxFilter
+    ) -> Operation[models.PagedSandboxInfos]:
         """GET /sandboxes; the metadata filter is a query string inside the query string."""
         query = [("state", state) for state in which.states or ()]
         if which.metadata:
@@ -61,7 +60,7 @@ class Lifecycle(LifecycleCalls):
         if which.page_size is not None:
             query.append(("pageSize", str(which.page_size)))
         call = Call("list_sandboxes", server, "GET", "/sandboxes", query)
-        return read_model(call, (yield call), PagedSandboxInfos)
+        return read_model(call, (yield call), models.PagedSandboxInfos)
 
     def kill(self, server: Origin, sandbox_id: str) -> Operation[None]:
         """DELETE /sandboxes/{id}."""
@@ -77,48 +76,48 @@ class Lifecycle(LifecycleCalls):
 
     def renew(
         self, server: Origin, sandbox_id: str, expires_at: datetime
-    ) -> Operation[SandboxRenewResponse]:
+    ) -> Operation[models.SandboxRenewResponse]:
         """POST /sandboxes/{id}/renew-expiration; the time is sent as UTC."""
         body = {"expiresAt": expires_at.astimezone(timezone.utc)}
         path = _sandbox(sandbox_id, "/renew-expiration")
         call = Call("renew_sandbox", server, "POST", path, json=to_json(body))
-        return read_model(call, (yield call), SandboxRenewResponse)
+        return read_model(call, (yield call), models.SandboxRenewResponse)
 
     def patch_metadata(
         self, server: Origin, sandbox_id: str, patch: Mapping[str, str | None]
-    ) -> Operation[SandboxInfo]:
+    ) -> Operation[models.SandboxInfo]:
         """PATCH /sandboxes/{id}/metadata, a merge patch."""
         path = _sandbox(sandbox_id, "/metadata")
         call = Call("patch_metadata", server, "PATCH", path, json=to_json(dict(patch)))
-        return read_model(call, (yield call), SandboxInfo)
+        return read_model(call, (yield call), models.SandboxInfo)
 
     def diagnostics(
         self, server: Origin, sandbox_id: str, kind: str, scope: str
-    ) -> Operation[DiagnosticContent]:
+    ) -> Operation[models.DiagnosticContent]:
         """GET /sandboxes/{id}/diagnostics/logs or events."""
         path = _sandbox(sandbox_id, f"/diagnostics/{kind}")
         call = Call(f"get_diagnostic_{kind}", server, "GET", path, [("scope", scope)])
-        return read_model(call, (yield call), DiagnosticContent)
+        return read_model(call, (yield call), models.DiagnosticContent)
 
     def signed_endpoint(
         self, server: Origin, sandbox_id: str, port: int, expires: int
-    ) -> Operation[SandboxEndpoint]:
+    ) -> Operation[models.SandboxEndpoint]:
         """GET /sandboxes/{id}/endpoints/{port}?expires=, in seconds since 1970."""
         path = _sandbox(sandbox_id, f"/endpoints/{port}")
         query = [("use_server_proxy", "false"), ("expires", str(expires))]
         call = Call("get_signed_endpoint", server, "GET", path, query)
-        return read_model(call, (yield call), SandboxEndpoint)
+        return read_model(call, (yield call), models.SandboxEndpoint)
 
     def endpoint(
         self, server: Origin, sandbox_id: str, port: int, *, use_server_proxy: bool
-    ) -> Operation[SandboxEndpoint]:
+    ) -> Operation[models.SandboxEndpoint]:
         """GET /sandboxes/{id}/endpoints/{port}."""
         query = [("use_server_proxy", str(use_server_proxy).lower())]
         path = _sandbox(sandbox_id, f"/endpoints/{port}")
         call = Call("get_endpoint", server, "GET", path, query)
         reply = yield call
-        found = read_model(call, reply, SandboxEndpoint)
-        return found.model_copy(update={"origin": reply.headers.get("open-sandbox-origin")})
+        found = read_model(call, reply, models.SandboxEndpoint)
+        return replace(found, origin=reply.headers.get("open-sandbox-origin"))
 
     @staticmethod
     def _act(call: Call) -> Operation[None]:
@@ -128,7 +127,7 @@ class Lifecycle(LifecycleCalls):
 def _create_request(spec: SandboxSpec) -> dict[str, Any]:
     """Return the body of a create request; what is not asked for is left out, but the timeout."""
     lifetime = None if spec.timeout is None else math.ceil(spec.timeout.total_seconds())
-    image = SandboxImageSpec(spec.image) if isinstance(spec.image, str) else spec.image
+    image = {"uri": spec.image} if isinstance(spec.image, str) else spec.image
     if spec.template_id is not None:
         begin: dict[str, Any] = {"templateId": spec.template_id, "timeout": lifetime}
         said = {
@@ -136,7 +135,7 @@ def _create_request(spec: SandboxSpec) -> dict[str, Any]:
             "networkPolicy": spec.network_policy,
             "extensions": spec.extensions,
         }
-        return begin | {name: _wire(value) for name, value in said.items() if value}
+        return begin | {name: as_sent(value) for name, value in said.items() if value}
     optional = {
         "image": image,
         "snapshotId": spec.snapshot_id,
@@ -155,14 +154,5 @@ def _create_request(spec: SandboxSpec) -> dict[str, Any]:
         "resourceLimits": dict(spec.resource or _RESOURCES),
         "entrypoint": list(spec.entrypoint or _IDLE),
         "secureAccess": spec.secure_access,
-        **{name: _wire(value) for name, value in optional.items() if value},
+        **{name: as_sent(value) for name, value in optional.items() if value},
     }
-
-
-def _wire(value: Any) -> Any:
-    """Return a model, or a collection of them, as it goes on the wire."""
-    if isinstance(value, BaseModel):
-        return value.model_dump(by_alias=True, exclude_none=True)
-    if isinstance(value, str):
-        return value
-    return dict(value) if isinstance(value, Mapping) else [_wire(item) for item in value]

@@ -7,7 +7,6 @@ from urllib.parse import quote
 import msgspec
 
 from opensandbox_jupyter.exceptions import InvalidArgumentException
-from opensandbox_jupyter.models._base import Model
 from opensandbox_jupyter.models.pty import PtyEvent, PtyExit, PtyOutput, PtyProblem, PtyStatus
 from opensandbox_jupyter.wire.base import Call, Operation, Origin
 from opensandbox_jupyter.wire.errors import expect
@@ -21,11 +20,11 @@ _OFFSET = 8
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGKILL", "SIGQUIT", "SIGHUP")
 
 
-class _Made(Model):
+class _Made(msgspec.Struct):
     session_id: str
 
 
-class _Status(Model):
+class _Status(msgspec.Struct):
     session_id: str
     running: bool = False
     output_offset: int = 0

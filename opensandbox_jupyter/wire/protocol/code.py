@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from opensandbox_jupyter.models.code import CodeContext
+from opensandbox_jupyter import models
 from opensandbox_jupyter.wire.base import Call, Operation, Origin
 from opensandbox_jupyter.wire.protocol._refusal import Refusal
 
@@ -12,15 +12,15 @@ __all__ = ["CodeCalls"]
 class CodeCalls(Refusal):
     """Code contexts."""
 
-    def create_context(self, sandbox: Origin, language: str) -> Operation[CodeContext]:
+    def create_context(self, sandbox: Origin, language: str) -> Operation[models.CodeContext]:
         """Make a context."""
         self._lacks("code contexts")
 
-    def get_context(self, sandbox: Origin, context_id: str) -> Operation[CodeContext]:
+    def get_context(self, sandbox: Origin, context_id: str) -> Operation[models.CodeContext]:
         """Look at a context."""
         self._lacks("code contexts")
 
-    def list_contexts(self, sandbox: Origin, language: str) -> Operation[list[CodeContext]]:
+    def list_contexts(self, sandbox: Origin, language: str) -> Operation[list[models.CodeContext]]:
         """List the contexts of a language."""
         self._lacks("code contexts")
 
@@ -32,7 +32,7 @@ class CodeCalls(Refusal):
         """End the contexts of a language."""
         self._lacks("code contexts")
 
-    def run_code(self, sandbox: Origin, code: str, context: CodeContext) -> Call:
+    def run_code(self, sandbox: Origin, code: str, context: models.CodeContext) -> Call:
         """Run code; the answer streams its events."""
         self._lacks("code contexts")
 

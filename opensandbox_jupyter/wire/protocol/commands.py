@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from opensandbox_jupyter.models.execd import CommandLogs, CommandStatus, RunCommandOpts
-from opensandbox_jupyter.models.sandboxes import SandboxMetrics
+from opensandbox_jupyter import models
 from opensandbox_jupyter.wire.base import Call, Operation, Origin
 from opensandbox_jupyter.wire.protocol._refusal import Refusal
 
@@ -20,11 +19,13 @@ class CommandCalls(Refusal):
         """Ask whether the daemon answers."""
         self._lacks("health checks")
 
-    def metrics(self, sandbox: Origin) -> Operation[SandboxMetrics]:
+    def metrics(self, sandbox: Origin) -> Operation[models.SandboxMetrics]:
         """Measure resource use now."""
         self._lacks("metrics")
 
-    def run(self, sandbox: Origin, command: str | Sequence[str], opts: RunCommandOpts) -> Call:
+    def run(
+        self, sandbox: Origin, command: str | Sequence[str], opts: models.RunCommandOpts | None
+    ) -> Call:
         """Run a command; the answer streams its events."""
         self._lacks("running commands")
 
@@ -32,13 +33,13 @@ class CommandCalls(Refusal):
         """End a running command."""
         self._lacks("interrupting commands")
 
-    def command_status(self, sandbox: Origin, execution_id: str) -> Operation[CommandStatus]:
+    def command_status(self, sandbox: Origin, execution_id: str) -> Operation[models.CommandStatus]:
         """Ask how a command fares."""
         self._lacks("command status")
 
     def command_logs(
         self, sandbox: Origin, execution_id: str, cursor: int | None
-    ) -> Operation[CommandLogs]:
+    ) -> Operation[models.CommandLogs]:
         """Read a background command's output from a cursor on."""
         self._lacks("background logs")
 

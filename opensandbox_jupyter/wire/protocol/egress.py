@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from opensandbox_jupyter.models.sandboxes import NetworkPolicy, NetworkRule
-from opensandbox_jupyter.models.vault import (
-    CredentialBindingListResponse,
-    CredentialBindingMetadata,
-    CredentialListResponse,
-    CredentialMetadata,
-    CredentialVaultState,
-)
+from opensandbox_jupyter import models
 from opensandbox_jupyter.wire.base import Operation, Origin
 from opensandbox_jupyter.wire.protocol._refusal import Refusal
 
@@ -21,11 +14,13 @@ __all__ = ["EgressCalls"]
 class EgressCalls(Refusal):
     """Network policies and credential vaults, at a sandbox's ``sidecar``."""
 
-    def egress_policy(self, sidecar: Origin) -> Operation[NetworkPolicy]:
+    def egress_policy(self, sidecar: Origin) -> Operation[models.NetworkPolicy]:
         """Ask what may be reached."""
         self._lacks("network policies")
 
-    def patch_egress_rules(self, sidecar: Origin, rules: Sequence[NetworkRule]) -> Operation[None]:
+    def patch_egress_rules(
+        self, sidecar: Origin, rules: Sequence[models.NetworkRule]
+    ) -> Operation[None]:
         """Put rules first."""
         self._lacks("network policies")
 
@@ -33,15 +28,15 @@ class EgressCalls(Refusal):
         """Remove the rules of targets."""
         self._lacks("network policies")
 
-    def create_vault(self, sidecar: Origin, body: object) -> Operation[CredentialVaultState]:
+    def create_vault(self, sidecar: Origin, body: object) -> Operation[models.CredentialVaultState]:
         """Fill a vault."""
         self._lacks("credential vaults")
 
-    def get_vault(self, sidecar: Origin) -> Operation[CredentialVaultState]:
+    def get_vault(self, sidecar: Origin) -> Operation[models.CredentialVaultState]:
         """Ask what is in a vault."""
         self._lacks("credential vaults")
 
-    def patch_vault(self, sidecar: Origin, body: object) -> Operation[CredentialVaultState]:
+    def patch_vault(self, sidecar: Origin, body: object) -> Operation[models.CredentialVaultState]:
         """Change a vault."""
         self._lacks("credential vaults")
 
@@ -49,18 +44,20 @@ class EgressCalls(Refusal):
         """Empty a vault."""
         self._lacks("credential vaults")
 
-    def list_credentials(self, sidecar: Origin) -> Operation[CredentialListResponse]:
+    def list_credentials(self, sidecar: Origin) -> Operation[models.CredentialListResponse]:
         """List credentials."""
         self._lacks("credential vaults")
 
-    def get_credential(self, sidecar: Origin, name: str) -> Operation[CredentialMetadata]:
+    def get_credential(self, sidecar: Origin, name: str) -> Operation[models.CredentialMetadata]:
         """Look at a credential."""
         self._lacks("credential vaults")
 
-    def list_bindings(self, sidecar: Origin) -> Operation[CredentialBindingListResponse]:
+    def list_bindings(self, sidecar: Origin) -> Operation[models.CredentialBindingListResponse]:
         """List bindings."""
         self._lacks("credential vaults")
 
-    def get_binding(self, sidecar: Origin, name: str) -> Operation[CredentialBindingMetadata]:
+    def get_binding(
+        self, sidecar: Origin, name: str
+    ) -> Operation[models.CredentialBindingMetadata]:
         """Look at a binding."""
         self._lacks("credential vaults")

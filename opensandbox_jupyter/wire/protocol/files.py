@@ -4,16 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from opensandbox_jupyter.models.filesystem import (
-    ContentReplaceEntry,
-    ContentReplaceResult,
-    DirectoryListEntry,
-    EntryInfo,
-    MoveEntry,
-    SearchEntry,
-    SetPermissionEntry,
-    WriteEntry,
-)
+from opensandbox_jupyter import models
 from opensandbox_jupyter.wire.base import Call, Feed, Operation, Origin
 from opensandbox_jupyter.wire.protocol._refusal import Refusal
 
@@ -32,7 +23,10 @@ class FileCalls(Refusal):
         self._lacks("reading files")
 
     def upload(
-        self, sandbox: Origin, entries: Sequence[WriteEntry], feeds: Sequence[Feed] | None = None
+        self,
+        sandbox: Origin,
+        entries: Sequence[models.WriteEntry],
+        feeds: Sequence[Feed] | None = None,
     ) -> Operation[None]:
         """Write files: the data of ``entries``, or what ``feeds`` give, one for each entry."""
         self._lacks("writing files")
@@ -41,7 +35,9 @@ class FileCalls(Refusal):
         """Return where files are read and written as a user and group of the sandbox."""
         self._lacks("files of another user")
 
-    def make_directories(self, sandbox: Origin, entries: Sequence[WriteEntry]) -> Operation[None]:
+    def make_directories(
+        self, sandbox: Origin, entries: Sequence[models.WriteEntry]
+    ) -> Operation[None]:
         """Make directories with their parents."""
         self._lacks("making directories")
 
@@ -53,32 +49,36 @@ class FileCalls(Refusal):
         """Delete directories with all that is in them."""
         self._lacks("deleting directories")
 
-    def move(self, sandbox: Origin, entries: Sequence[MoveEntry]) -> Operation[None]:
+    def move(self, sandbox: Origin, entries: Sequence[models.MoveEntry]) -> Operation[None]:
         """Move files and directories."""
         self._lacks("moving files")
 
     def set_permissions(
-        self, sandbox: Origin, entries: Sequence[SetPermissionEntry]
+        self, sandbox: Origin, entries: Sequence[models.SetPermissionEntry]
     ) -> Operation[None]:
         """Set owner, group and mode."""
         self._lacks("permissions")
 
     def replace(
-        self, sandbox: Origin, entries: Sequence[ContentReplaceEntry]
-    ) -> Operation[list[ContentReplaceResult]]:
+        self, sandbox: Origin, entries: Sequence[models.ContentReplaceEntry]
+    ) -> Operation[list[models.ContentReplaceResult]]:
         """Replace text in files and count how often."""
         self._lacks("replacing text")
 
-    def search(self, sandbox: Origin, entry: SearchEntry) -> Operation[list[EntryInfo]]:
+    def search(
+        self, sandbox: Origin, entry: models.SearchEntry
+    ) -> Operation[list[models.EntryInfo]]:
         """Find files by glob."""
         self._lacks("searching files")
 
     def list_directory(
-        self, sandbox: Origin, entry: DirectoryListEntry
-    ) -> Operation[list[EntryInfo]]:
+        self, sandbox: Origin, entry: models.DirectoryListEntry
+    ) -> Operation[list[models.EntryInfo]]:
         """List a directory."""
         self._lacks("listing directories")
 
-    def file_info(self, sandbox: Origin, paths: Sequence[str]) -> Operation[dict[str, EntryInfo]]:
+    def file_info(
+        self, sandbox: Origin, paths: Sequence[str]
+    ) -> Operation[dict[str, models.EntryInfo]]:
         """Get what is known about paths."""
         self._lacks("file information")

@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-from opensandbox_jupyter.models.isolated import (
-    CreateIsolatedSessionRequest,
-    IsolatedBackgroundRun,
-    IsolatedCapabilities,
-    IsolatedRunLogs,
-    IsolatedRunOpts,
-    IsolatedRunStatus,
-    IsolatedSessionInfo,
-    IsolatedSessionState,
-    IsolatedSessionSummary,
-)
+from opensandbox_jupyter import models
 from opensandbox_jupyter.wire.base import Call, Operation, Origin
 from opensandbox_jupyter.wire.protocol._refusal import Refusal
 
@@ -27,20 +17,20 @@ class IsolatedCalls(Refusal):
         self._lacks("isolated sessions")
 
     def create_isolated(
-        self, sandbox: Origin, wanted: CreateIsolatedSessionRequest
-    ) -> Operation[IsolatedSessionInfo]:
+        self, sandbox: Origin, wanted: models.CreateIsolatedSessionRequest
+    ) -> Operation[models.IsolatedSessionInfo]:
         """Open a session."""
         self._lacks("isolated sessions")
 
-    def list_isolated(self, sandbox: Origin) -> Operation[list[IsolatedSessionSummary]]:
+    def list_isolated(self, sandbox: Origin) -> Operation[list[models.IsolatedSessionSummary]]:
         """List sessions."""
         self._lacks("isolated sessions")
 
-    def isolated_capabilities(self, sandbox: Origin) -> Operation[IsolatedCapabilities]:
+    def isolated_capabilities(self, sandbox: Origin) -> Operation[models.IsolatedCapabilities]:
         """Ask what can be had here."""
         self._lacks("isolated sessions")
 
-    def get_isolated(self, session: Origin) -> Operation[IsolatedSessionState]:
+    def get_isolated(self, session: Origin) -> Operation[models.IsolatedSessionState]:
         """Look at a session."""
         self._lacks("isolated sessions")
 
@@ -48,22 +38,24 @@ class IsolatedCalls(Refusal):
         """End a session."""
         self._lacks("isolated sessions")
 
-    def run_isolated(self, session: Origin, code: str, opts: IsolatedRunOpts) -> Call:
+    def run_isolated(self, session: Origin, code: str, opts: models.IsolatedRunOpts) -> Call:
         """Run code in a session; the answer streams its events."""
         self._lacks("isolated sessions")
 
     def run_isolated_background(
-        self, session: Origin, code: str, opts: IsolatedRunOpts
-    ) -> Operation[IsolatedBackgroundRun]:
+        self, session: Origin, code: str, opts: models.IsolatedRunOpts
+    ) -> Operation[models.IsolatedBackgroundRun]:
         """Run code in a session that goes on by itself."""
         self._lacks("isolated sessions")
 
-    def isolated_run_status(self, session: Origin, run_id: str) -> Operation[IsolatedRunStatus]:
+    def isolated_run_status(
+        self, session: Origin, run_id: str
+    ) -> Operation[models.IsolatedRunStatus]:
         """Ask how such a run fares."""
         self._lacks("isolated sessions")
 
     def isolated_run_logs(
         self, session: Origin, run_id: str, cursor: int
-    ) -> Operation[IsolatedRunLogs]:
+    ) -> Operation[models.IsolatedRunLogs]:
         """Read what such a run has written."""
         self._lacks("isolated sessions")

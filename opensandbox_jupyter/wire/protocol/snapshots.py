@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from opensandbox_jupyter.models.snapshots import PagedSnapshotInfos, SnapshotFilter, SnapshotInfo
-from opensandbox_jupyter.models.templates import (
-    CreateTemplateRequest,
-    PagedTemplateInfos,
-    TemplateFilter,
-    TemplateInfo,
-)
+from opensandbox_jupyter import models
 from opensandbox_jupyter.wire.base import Operation, Origin
 from opensandbox_jupyter.wire.protocol._refusal import Refusal
 
@@ -20,17 +14,17 @@ class SnapshotCalls(Refusal):
 
     def create_snapshot(
         self, server: Origin, sandbox_id: str, name: str | None
-    ) -> Operation[SnapshotInfo]:
+    ) -> Operation[models.SnapshotInfo]:
         """Keep a sandbox's files."""
         self._lacks("snapshots")
 
-    def get_snapshot(self, server: Origin, snapshot_id: str) -> Operation[SnapshotInfo]:
+    def get_snapshot(self, server: Origin, snapshot_id: str) -> Operation[models.SnapshotInfo]:
         """Look at a snapshot."""
         self._lacks("snapshots")
 
     def list_snapshots(
-        self, server: Origin, which: SnapshotFilter
-    ) -> Operation[PagedSnapshotInfos]:
+        self, server: Origin, which: models.SnapshotFilter
+    ) -> Operation[models.PagedSnapshotInfos]:
         """List snapshots, a page at a time."""
         self._lacks("snapshots")
 
@@ -39,18 +33,18 @@ class SnapshotCalls(Refusal):
         self._lacks("snapshots")
 
     def create_template(
-        self, server: Origin, wanted: CreateTemplateRequest
-    ) -> Operation[TemplateInfo]:
+        self, server: Origin, wanted: models.CreateTemplateRequest
+    ) -> Operation[models.TemplateInfo]:
         """Build a template."""
         self._lacks("templates")
 
-    def get_template(self, server: Origin, template_id: str) -> Operation[TemplateInfo]:
+    def get_template(self, server: Origin, template_id: str) -> Operation[models.TemplateInfo]:
         """Look at a template."""
         self._lacks("templates")
 
     def list_templates(
-        self, server: Origin, which: TemplateFilter
-    ) -> Operation[PagedTemplateInfos]:
+        self, server: Origin, which: models.TemplateFilter
+    ) -> Operation[models.PagedTemplateInfos]:
         """List templates, a page at a time."""
         self._lacks("templates")
 
