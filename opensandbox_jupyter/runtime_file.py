@@ -30,11 +30,15 @@ _NAME = "opensandbox-jupyter"
 
 @dataclass(frozen=True)
 class Places:
-    """The three directories of one user's server: what lasts, what runs, what was said."""
+    """The directories of one user's server: what lasts, what runs, what was said.
+
+    ``cache`` holds what can be made again; the servers of one user may share it.
+    """
 
     data: Path
     run: Path
     log: Path
+    cache: Path
 
     @property
     def runtime_file(self) -> Path:
@@ -94,16 +98,23 @@ class RuntimeFile:
 def places() -> Places:
     """Return the directories of this user's server; nothing is made."""
     home = os.environ.get(HOME_VARIABLE)
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    cache = Path(given, _NAME) if os.path.isabs(given) else None
     if home:
         base = Path(home).absolute()
-        return Places(base / "data", base / "run", base / "log")
+        return Places(base / "data", base / "run", base / "log", cache or base / "cache")
     if os.geteuid() == 0:
-        return Places(Path("/var/lib") / _NAME, Path("/run") / _NAME, Path("/var/log") / _NAME)
+        data, run, log, usual = (
+            Path(path, _NAME) for path in ("/var/lib", "/run", "/var/log", "/var/cache")
+        )
+        return Places(data, run, log, cache or usual)
     import platformdirs
 
     data = Path(platformdirs.user_data_dir(_NAME, appauthor=False))
     state = Path(platformdirs.user_state_dir(_NAME, appauthor=False))
-    return Places(data / "server", _own_runtime_directory() or data / "run", state)
+    usual = Path(platformdirs.user_cache_dir(_NAME, appauthor=False))
+    run = _own_runtime_directory() or data / "run"
+    return Places(data / "server", run, state, cache or usual)
 
 
 def _own_runtime_directory() -> Path | None:

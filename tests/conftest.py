@@ -32,6 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.update(
         TESTS_REAL_HOME=real_home,
         HOME=str(home),
+        XDG_CACHE_HOME=str(home / "cache"),
         IPYTHONDIR=str(home / "ipython"),
         JUPYTER_CONFIG_DIR=str(home / "jupyter/config"),
         JUPYTER_DATA_DIR=str(home / "jupyter/data"),

@@ -164,7 +164,7 @@ class Enclosures:
         )
         command = [
             *(self.nesting.bwrap, "--args", str(_OPTIONS), "--"),
-            *(sys.executable, "-I", "-B", "-c", _START, "--config-fd", str(_CONFIG)),
+            *(sys.executable, "-I", "-S", "-B", "-c", _START, "--config-fd", str(_CONFIG)),
         ]
         session_id = str(uuid4())
         read, write = os.pipe()

@@ -17,6 +17,7 @@ import builtins
 import json
 import os
 import subprocess
+import time
 import traceback
 
 __all__ = ["main"]
@@ -112,6 +113,13 @@ def told(error, lines):
     }
 
 
+def wait_for(path, patience=20.0):
+    """Wait for a file: a server that has just begun is still copying what is beside it."""
+    deadline = time.monotonic() + patience
+    while not os.path.exists(path) and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
 def with_ipython(line):
     """Return what runs code by IPython."""
     from traitlets.config import Config
@@ -203,6 +211,7 @@ def main():
     line = Line(int(sys.argv[1]), int(sys.argv[2]))
     for end in (int(sys.argv[1]), int(sys.argv[2])):
         os.set_inheritable(end, False)
+    wait_for(os.path.join(sys.argv[3], ".whole"))
     sys.path.append(sys.argv[3])
     sys.argv = [""]
     builtins.input = no_input

@@ -93,8 +93,8 @@ class Jail:
     """The private layer, which becomes ``/``."""
     hostname: str
     supplies: tuple[Bind, ...]
-    library: str
-    """A directory of its own for binds that must not lie in the private layer."""
+    library: Bind
+    """The modules of execd."""
     environment: Mapping[str, str] = field(default_factory=dict)
     existing_proc: frozenset[str] = SPECIAL_PROC
     """Which special files of ``/proc`` this kernel has."""
@@ -108,9 +108,8 @@ class Jail:
     @property
     def mount_points(self) -> list[str]:
         """Every path of the private layer on which something is mounted."""
-        below = f"{self.library}/"
-        targets = [bind.target for bind in self.supplies if not bind.target.startswith(below)]
-        return ["/dev", "/proc", self.library, *targets, *(v.target for v in self.volumes)]
+        targets = [bind.target for bind in (self.library, *self.supplies, *self.volumes)]
+        return ["/dev", "/proc", *targets]
 
 
 def inner_options(jail: Jail, descriptors: Descriptors) -> list[str]:
@@ -132,12 +131,10 @@ def inner_options(jail: Jail, descriptors: Descriptors) -> list[str]:
         *("--seccomp", str(descriptors.seccomp)),
         *("--json-status-fd", str(descriptors.status), "--block-fd", str(descriptors.block)),
         *("--bind", jail.root, "/"),
-        *_system_options(jail),
+        *_binds(jail.supplies),
         *_shares(jail.volumes),
-        *("--perms", "0755", "--tmpfs", jail.library),
-        *_binds(bind for bind in jail.supplies if bind.target.startswith(f"{jail.library}/")),
-        *(("--proc", f"{jail.library}/{CLEAN_PROC}") if jail.nests else ()),
-        *("--remount-ro", jail.library),
+        *_binds([jail.library]),
+        *(("--proc", f"{jail.library.target}/{CLEAN_PROC}") if jail.nests else ()),
         *_proc_options(jail),
         *_dev_options(jail),
         *chain.from_iterable(("--setenv", key, value) for key, value in jail.environment.items()),
@@ -153,12 +150,14 @@ def outer_options(jail: Jail, programs: Programs) -> tuple[list[str], Jail]:
         programs: what the inner bubblewrap itself needs to run, at its usual place.
     """
     places = {bind.source: f"{_PLACES}/{n}" for n, bind in enumerate(jail.supplies)}
+    places[jail.library.source] = f"{_PLACES}/library"
     shared = {volume: f"{_PLACES}/volume{n}" for n, volume in enumerate(jail.volumes)}
     inside = replace(
         jail,
         volumes=tuple(replace(volume, source=place) for volume, place in shared.items()),
         root=f"{_PLACES}/root",
         supplies=tuple(Bind(places[bind.source], bind.target) for bind in jail.supplies),
+        library=Bind(places[jail.library.source], jail.library.target),
     )
     options = [
         *("--unshare-pid", "--die-with-parent"),
@@ -181,10 +180,6 @@ def confined_command(bwrap: str, setpriv: str, uid: int, options: int) -> tuple[
         *("--inh-caps=-all", "--no-new-privs", "--"),
         *(bwrap, "--args", str(options), "--"),
     )
-
-
-def _system_options(jail: Jail) -> list[str]:
-    return _binds(b for b in jail.supplies if not b.target.startswith(f"{jail.library}/"))
 
 
 def _binds(binds: Iterable[Bind]) -> list[str]:

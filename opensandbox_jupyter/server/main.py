@@ -30,6 +30,7 @@ from opensandbox_jupyter.server.diagnostics import diagnostics_routes
 from opensandbox_jupyter.server.disk import DiskWatch
 from opensandbox_jupyter.server.image_store import ImageStore
 from opensandbox_jupyter.server.journal import keep_small
+from opensandbox_jupyter.server.library import Library
 from opensandbox_jupyter.server.lifecycle import routes
 from opensandbox_jupyter.server.locks import lock
 from opensandbox_jupyter.server.proxy import ServerProxy
@@ -107,7 +108,8 @@ class _Serving:
         self._policy = Policy(options.api_key or secrets.token_urlsafe(32), host=options.host)
         self._touched = time.monotonic()
         volumes = Volumes(options.places.data, options.host_paths)
-        workshop = Workshop(options.places.data, options.places.run, volumes)
+        library = Library(options.places.cache)
+        workshop = Workshop(options.places.data, options.places.run, volumes, library)
         records = Records(options.places.data / "records.sqlite")
         self._snapshots = Snapshots(records, options.places.data)
         images = ImageStore(options.places.data)

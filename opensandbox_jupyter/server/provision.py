@@ -8,7 +8,6 @@ import sys
 import sysconfig
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 
 from opensandbox_jupyter.server.images import OWN_PYTHON
@@ -30,21 +29,6 @@ __all__ = [
 EXECD_LIBRARY = "/opt/opensandbox/lib"
 """Where a sandbox sees the modules of its execd, and nothing else of their environment."""
 
-_MODULES = (
-    "opensandbox_jupyter", "msgspec", "starlette", "uvicorn", "h11", "anyio", "idna", "click",
-    "typing_extensions", "python_multipart", "multipart", "psutil", "sniffio", "exceptiongroup",
-    "websockets",
-)  # fmt: skip
-
-_NOTEBOOK = f"{EXECD_LIBRARY}/.notebook"
-"""Where a sandbox sees what code contexts need beside its own Python."""
-
-_NOTEBOOK_MODULES = (
-    "IPython", "asttokens", "decorator", "executing", "ipython_pygments_lexers", "jedi",
-    "matplotlib_inline", "parso", "pexpect", "prompt_toolkit", "ptyprocess", "pure_eval",
-    "pygments", "stack_data", "traitlets", "typing_extensions", "wcwidth", "exceptiongroup",
-)  # fmt: skip
-
 SYSTEM = ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin")
 _SETTINGS = (
     "/etc/alternatives", "/etc/ld.so.cache", "/etc/ssl/certs", "/etc/ssl/openssl.cnf",
@@ -58,25 +42,26 @@ _BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.
 _LOADERS = ("/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1")
 
 _START = """\
-import resource, sys
+import gc, resource, sys
+gc.disable()  # what is imported stays
 for kind, value in {limits}.items():
     resource.setrlimit(kind, (value, value))
 with open("/proc/self/oom_score_adj", "w") as file:
     file.write("500")
 sys.path.insert(0, {library!r})
 from opensandbox_jupyter.execd.__main__ import main
+gc.freeze()
+gc.enable()
 main()
 """
 
 
 @cache
 def supplies() -> tuple[Bind, ...]:
-    """Return every host path that a sandbox sees, all of them read-only."""
+    """Return every path of the host's system that a sandbox sees, all of them read-only."""
     binds = list(programs().binds)
     binds += [Bind(_real(path), path) for path in _SETTINGS if Path(path).exists()]
     binds.append(Bind(_real(sys.base_prefix), OWN_PYTHON))
-    for names, place in ((_MODULES, EXECD_LIBRARY), (_NOTEBOOK_MODULES, _NOTEBOOK)):
-        binds += [Bind(str(path), f"{place}/{path.name}") for path in _module_files(names)]
     return tuple(binds)
 
 
@@ -99,7 +84,7 @@ def foreign_supplies() -> tuple[Bind, ...]:
     """
     _loader()
     binds = [
-        bind if bind.target in {OWN_PYTHON} or bind.target.startswith(f"{EXECD_LIBRARY}/")
+        bind if bind.target == OWN_PYTHON
         else Bind(bind.source, f"{_HOST}{bind.target}")
         for bind in supplies()
         if bind.target not in _SETTINGS
@@ -150,7 +135,8 @@ def execd_command(config: int, limits: Mapping[int, int], python: Sequence[str])
         python: the command that runs Python, see :func:`own_python`.
     """
     start = _START.format(limits=dict(limits), library=EXECD_LIBRARY)
-    return (*python, "-I", "-B", "-c", start, "--config-fd", str(config))
+    # Without the site packages of the host's Python, whose .pth files are programs
+    return (*python, "-I", "-S", "-B", "-c", start, "--config-fd", str(config))
 
 
 def certificates() -> bytes:
@@ -185,15 +171,3 @@ def own_library() -> dict[str, str]:
 
 def _real(path: str) -> str:
     return str(Path(path).resolve())
-
-
-def _module_files(names: Sequence[str]) -> list[Path]:
-    """Return the package directories and files of those of ``names`` that are here, sorted."""
-    files = set()
-    for name in names:
-        spec = find_spec(name)
-        if spec is None or spec.origin is None:
-            continue
-        origin = Path(spec.origin)
-        files.add(origin.parent if spec.submodule_search_locations else origin)
-    return sorted(files, key=lambda path: path.name)

@@ -43,6 +43,7 @@ __all__ = ["Plan", "launch"]
 _T = TypeVar("_T")
 _READY_SECONDS = 20.0
 _LAST_WORDS_SECONDS = 2.0
+_LOOK_AGAIN = 0.005  # nothing waits for it: execd has modules to load first
 _OPEN_FILES = 65_536
 _PROCESSES = 4096
 _NEWEST_LIMITS = (5, 14)
@@ -268,7 +269,7 @@ async def _wait_for_program(first: int) -> None:
     while True:
         if any(_program(child) not in {"", "bwrap"} for child in _children(first)):
             return
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(_LOOK_AGAIN)
 
 
 def _program(pid: int) -> str:

@@ -25,7 +25,15 @@ from opensandbox_jupyter.server.errors import unavailable
 from opensandbox_jupyter.server.identity import is_host_root
 from opensandbox_jupyter.server.images import Image, find_image
 from opensandbox_jupyter.server.inside import ask
-from opensandbox_jupyter.server.jail import CLEAN_PROC, SPECIAL_PROC, Jail, Share, cover_proc
+from opensandbox_jupyter.server.jail import (
+    CLEAN_PROC,
+    SPECIAL_PROC,
+    Bind,
+    Jail,
+    Share,
+    cover_proc,
+)
+from opensandbox_jupyter.server.library import Library
 from opensandbox_jupyter.server.probe import Tools
 from opensandbox_jupyter.server.process import Confined
 from opensandbox_jupyter.server.records import Record
@@ -61,8 +69,9 @@ class Started:
 class Workshop:
     """Makes and removes what a sandbox consists of, below a data and a runtime directory."""
 
-    def __init__(self, data: Path, run: Path, volumes: Volumes) -> None:
+    def __init__(self, data: Path, run: Path, volumes: Volumes, library: Library) -> None:
         self._volumes = volumes
+        self._library = library
         self._homes = private_directory(data / "sandboxes")
         self._trash = private_directory(data / "trash")
         sockets = private_directory(run / "sockets")
@@ -111,7 +120,8 @@ class Workshop:
     async def _start(
         self, record: Record, tools: Tools, held: Held, way_out: WayOut, waits: bool
     ) -> Started:
-        jail = self._jail(record, tools, held)
+        library = await asyncio.to_thread(self._library.path)
+        jail = self._jail(record, tools, held, library)
         if way_out.keeper is not None:
             certificate = way_out.keeper.authority.certificate
             bundle = provision.certificates() + certificate
@@ -158,13 +168,13 @@ class Workshop:
         counts_memory = self._cgroups is not None and self._cgroups.can("memory")
         return None if counts_memory else record.memory
 
-    def _jail(self, record: Record, tools: Tools, held: Held) -> Jail:
+    def _jail(self, record: Record, tools: Tools, held: Held, library: Path) -> Jail:
         root = self.layer(record)
         jail = Jail(
             root=str(root),
             hostname=_hostname(record),
             supplies=provision.supplies() if record.system else provision.foreign_supplies(),
-            library=provision.EXECD_LIBRARY,
+            library=Bind(str(library), provision.EXECD_LIBRARY),
             environment=provision.execd_environment(),
             existing_proc=frozenset(path for path in SPECIAL_PROC if Path(path).exists()),
             can_forbid_userns=tools.can_forbid_userns,
@@ -244,6 +254,7 @@ class Workshop:
     def close(self) -> None:
         """Give back what the server itself took."""
         os.close(self._sockets)
+        self._library.close()
         if self._cgroups is not None:
             self._cgroups.close()
 
@@ -336,7 +347,7 @@ def _nesting(record: Record, jail: Jail, tools: Tools) -> dict[str, object] | No
         "bwrap": tools.bwrap,
         "version": tools.version,
         "filter": seccomp.program(),
-        "clean_proc": f"{jail.library}/{CLEAN_PROC}",
+        "clean_proc": f"{jail.library.target}/{CLEAN_PROC}",
         "cover_proc": cover_proc(jail.existing_proc),
         "environment": jail.environment,
     }

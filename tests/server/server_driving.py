@@ -91,10 +91,16 @@ class Box:
         return out.strip()
 
 
-def environment(home: Path) -> dict[str, str]:
+def environment(home: Path, uid: int | None = None) -> dict[str, str]:
+    shared = Path(os.environ["XDG_CACHE_HOME"])  # servers of one user share what is compiled
+    cache = shared if uid in {None, os.geteuid()} else shared.with_name(f"cache-{uid}")
+    cache.mkdir(exist_ok=True)
+    if uid is not None:
+        os.chown(cache, uid, uid)
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(home),
+        "XDG_CACHE_HOME": str(cache),
         "OPENSANDBOX_JUPYTER_HOME": str(home / "opensandbox"),
         "PYTHONPATH": str(PACKAGE),
         "CANARY_OF_THE_USER": "canary-8c1f-environment",
@@ -139,7 +145,7 @@ def start(home: Path, uid: int | None = None, *options: str) -> Running:
     before = runtime_file.read_bytes() if runtime_file.exists() else b""
     process = subprocess.Popen(
         [*command, "serve", "--port", "0", *options],
-        env={**environment(home), **variables},
+        env={**environment(home, uid), **variables},
         cwd="/",
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -237,6 +237,7 @@ def test_someone_answers_where_clients_look_for_kernels(box: Box) -> None:
 def test_plain_python_does_without_ipython(tmp_path: Path) -> None:
     """As in an image whose Python is too old for the IPython that is here."""
     ask, answer = os.pipe(), os.pipe()
+    (tmp_path / ".whole").touch()
     process = subprocess.Popen(
         [sys.executable, "-S", RUNNER, str(ask[0]), str(answer[1]), str(tmp_path)],
         pass_fds=(ask[0], answer[1]),

@@ -29,9 +29,8 @@ JAIL = Jail(
     supplies=(
         Bind("/usr", "/usr"),
         Bind("/home/u/.pyenv", "/opt/opensandbox/python"),
-        Bind("/home/u/venv/h11", "/opt/opensandbox/lib/h11"),
     ),
-    library="/opt/opensandbox/lib",
+    library=Bind("/home/u/.cache/one", "/opt/opensandbox/lib"),
     environment={"LANG": "C.UTF-8"},
     existing_proc=frozenset({"/proc/sys", "/proc/kcore"}),
 )
@@ -43,9 +42,7 @@ INNER = """
 --seccomp 7 --json-status-fd 8 --block-fd 9
 --bind {root} /
 --ro-bind {usr} /usr --ro-bind {python} /opt/opensandbox/python
---perms 0755 --tmpfs /opt/opensandbox/lib
---ro-bind {h11} /opt/opensandbox/lib/h11
---remount-ro /opt/opensandbox/lib
+--ro-bind {library} /opt/opensandbox/lib
 --proc /proc --ro-bind /proc/sys /proc/sys --ro-bind /dev/null /proc/kcore
 --dev /dev --perms 1777 --size 67108864 --tmpfs /dev/shm --remount-ro /dev
 --setenv LANG C.UTF-8 --chdir /
@@ -56,7 +53,7 @@ OUTER = """
 --ro-bind /usr /usr --symlink usr/bin /bin
 --bind /proc /proc --dev-bind /dev /dev
 --perms 0755 --dir /tmp --perms 0755 --dir /src
---ro-bind /usr /src/0 --ro-bind /home/u/.pyenv /src/1 --ro-bind /home/u/venv/h11 /src/2
+--ro-bind /usr /src/0 --ro-bind /home/u/.pyenv /src/1 --ro-bind /home/u/.cache/one /src/library
 --bind /data/sandboxes/one/root /src/root
 --chdir /
 """
@@ -64,7 +61,8 @@ OUTER = """
 
 def test_the_walls_of_an_ordinary_user() -> None:
     places = {
-        "root": JAIL.root, "usr": "/usr", "python": "/home/u/.pyenv", "h11": "/home/u/venv/h11"
+        "root": JAIL.root, "usr": "/usr", "python": "/home/u/.pyenv",
+        "library": "/home/u/.cache/one",
     }  # fmt: skip
     assert inner_options(JAIL, NUMBERS) == INNER.format(**places).split()
 
@@ -72,7 +70,7 @@ def test_the_walls_of_an_ordinary_user() -> None:
 def test_the_walls_of_root() -> None:
     programs = Programs((Bind("/usr", "/usr"),), (Bind("usr/bin", "/bin"),))
     options, seen = outer_options(JAIL, programs)
-    places = {"root": "/src/root", "usr": "/src/0", "python": "/src/1", "h11": "/src/2"}
+    places = {"root": "/src/root", "usr": "/src/0", "python": "/src/1", "library": "/src/library"}
     assert options == OUTER.split()
     assert inner_options(seen, NUMBERS) == INNER.format(**places).split()
     assert confined_command("/usr/bin/bwrap", "/usr/bin/setpriv", 2_000_000_000, 5) == (
@@ -94,7 +92,7 @@ def test_the_walls_of_root() -> None:
 
 def test_what_an_old_bubblewrap_lacks_is_left_out() -> None:
     old = Jail(
-        root="/r", hostname="h", supplies=(), library="/lib", existing_proc=frozenset(),
+        root="/r", hostname="h", supplies=(), library=Bind("/l", "/lib"), existing_proc=frozenset(),
         can_forbid_userns=False, can_size_tmpfs=False,
     )  # fmt: skip
     options = inner_options(old, NUMBERS)
