@@ -7,7 +7,7 @@ Behaviour is specified by the OpenSandbox lifecycle API.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, AliasChoices, Field, field_validator, model_validator
 from typing_extensions import Self
@@ -322,17 +322,25 @@ class SandboxMetrics(Model):
     timestamp: int
 
 
-def __getattr__(name: str) -> object:
-    """Return a noun that has a module of its own here, and none in OpenSandbox's own SDK."""
+if TYPE_CHECKING:
     from opensandbox_jupyter.models import snapshots, vault
+    from opensandbox_jupyter.models.snapshots import *
+    from opensandbox_jupyter.models.vault import *
 
-    for home in (snapshots, vault):
-        if name in home.__all__:
-            return getattr(home, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    __all__ += snapshots.__all__
+    __all__ += vault.__all__
+else:
 
+    def __getattr__(name: str) -> object:
+        """Return a noun that has a module of its own here, and none in OpenSandbox's own SDK."""
+        from opensandbox_jupyter.models import snapshots, vault
 
-def __dir__() -> list[str]:
-    from opensandbox_jupyter.models import snapshots, vault
+        for home in (snapshots, vault):
+            if name in home.__all__:
+                return getattr(home, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
-    return sorted({*__all__, *snapshots.__all__, *vault.__all__})
+    def __dir__() -> list[str]:
+        from opensandbox_jupyter.models import snapshots, vault
+
+        return sorted({*__all__, *snapshots.__all__, *vault.__all__})
