@@ -10,7 +10,7 @@ from pydantic import AliasChoices, Field
 from opensandbox_jupyter.models._base import LifecycleModel, LifecycleRequest
 from opensandbox_jupyter.models.sandboxes import PaginationInfo
 
-__all__ = [
+__all__: list[str] = [
     "PagedSnapshotInfos",
     "SnapshotFilter",
     "SnapshotInfo",

@@ -9,7 +9,7 @@ from pydantic import Field
 from opensandbox_jupyter.models._base import LifecycleModel, LifecycleRequest
 from opensandbox_jupyter.models.sandboxes import Text
 
-__all__ = [
+__all__: list[str] = [
     "Credential",
     "CredentialAuth",
     "CredentialAuthMetadata",
