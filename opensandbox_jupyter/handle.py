@@ -15,7 +15,7 @@ from opensandbox_jupyter.exceptions import InvalidArgumentException, SandboxExce
 from opensandbox_jupyter.files import Files
 from opensandbox_jupyter.isolation import IsolationService
 from opensandbox_jupyter.metrics import Metrics
-from opensandbox_jupyter.models.spec import positive
+from opensandbox_jupyter.models.durations import Duration, lasting
 from opensandbox_jupyter.network import CredentialVault
 from opensandbox_jupyter.ports import wait_for_port
 from opensandbox_jupyter.pty import Pty
@@ -144,9 +144,7 @@ class SandboxHandle:
             self._connection.protocol.endpoint(self._server, self._id, port, use_server_proxy=proxy)
         )
 
-    async def wait_for_port(
-        self, port: int, *, timeout: float | timedelta = _READY
-    ) -> SandboxEndpoint:
+    async def wait_for_port(self, port: int, *, timeout: Duration = _READY) -> SandboxEndpoint:
         """Wait until a server inside answers on ``port``, and return where it is reached.
 
         It is asked for ``/`` by HTTP, through the sandbox's daemon; any answer will do. One that
@@ -161,8 +159,7 @@ class SandboxHandle:
             SandboxReadyTimeoutException: when nothing answers in time.
         """
         endpoint = await self.get_endpoint(port)
-        most = timeout if isinstance(timeout, timedelta) else timedelta(seconds=timeout)
-        await wait_for_port(self._connection, self._at, port, most)
+        await wait_for_port(self._connection, self._at, port, timeout)
         return endpoint
 
     async def get_signed_endpoint(self, port: int, expires: int) -> SandboxEndpoint:
@@ -219,11 +216,11 @@ class SandboxHandle:
         """Return CPU (cores, percent) and memory (MiB) in use now."""
         return await self._metrics.get_metrics()
 
-    async def renew(self, timeout: timedelta) -> SandboxRenewResponse:
-        """Set the end of life to ``timeout`` from now, and return it.
+    async def renew(self, timeout: Duration) -> SandboxRenewResponse:
+        """Set the end of life to ``timeout`` from now, seconds or a timedelta, and return it.
 
         Raises:
-            InvalidArgumentException: when ``timeout`` is not a positive timedelta.
+            InvalidArgumentException: when ``timeout`` is no length of time above 0.
         """
         moment = expiry_after(timeout)
         return await self._run(self._connection.protocol.renew(self._server, self._id, moment))
@@ -264,7 +261,7 @@ class SandboxHandle:
         return True
 
     async def check_ready(
-        self, timeout: timedelta = _READY, polling_interval: timedelta = _INTERVAL
+        self, timeout: Duration = _READY, polling_interval: Duration = _INTERVAL
     ) -> None:
         """Wait until the sandbox answers.
 
@@ -297,10 +294,10 @@ class SandboxHandle:
         return await self._connection.transport.run(operation)
 
 
-def expiry_after(timeout: timedelta) -> datetime:
+def expiry_after(timeout: Duration) -> datetime:
     """Return the moment ``timeout`` from now, UTC.
 
     Raises:
-        InvalidArgumentException: when ``timeout`` is not a positive timedelta.
+        InvalidArgumentException: when ``timeout`` is no length of time above 0.
     """
-    return datetime.now(timezone.utc) + positive(timeout)
+    return datetime.now(timezone.utc) + lasting(timeout)

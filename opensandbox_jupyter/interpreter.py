@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from opensandbox_jupyter.codes import Codes
 from opensandbox_jupyter.exceptions import SandboxException
+from opensandbox_jupyter.models.durations import Duration
 from opensandbox_jupyter.wire.readiness import Patience, wait_ready
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ class CodeInterpreter:
         cls,
         sandbox: Sandbox,
         *,
-        ready_timeout: timedelta = _READY,
-        health_check_polling_interval: timedelta = _INTERVAL,
+        ready_timeout: Duration = _READY,
+        health_check_polling_interval: Duration = _INTERVAL,
         skip_health_check: bool = False,
     ) -> Self:
         """Return an interpreter of ``sandbox`` once code can run there.
@@ -100,7 +101,7 @@ class CodeInterpreter:
             return False
 
     async def check_ready(
-        self, timeout: timedelta = _READY, polling_interval: timedelta = _INTERVAL
+        self, timeout: Duration = _READY, polling_interval: Duration = _INTERVAL
     ) -> None:
         """Wait until code can run.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
 from opensandbox_jupyter.connection import Connection, checked_id
 from opensandbox_jupyter.diagnostics import Diagnostics
 from opensandbox_jupyter.handle import expiry_after
+from opensandbox_jupyter.models.durations import Duration
 from opensandbox_jupyter.wire.base import Operation, Origin
 
 if TYPE_CHECKING:
@@ -85,8 +85,8 @@ class SandboxManager:
         operation = self._connection.protocol.kill(self._connection.server, checked_id(sandbox_id))
         await self._connection.transport.run(operation)
 
-    async def renew_sandbox(self, sandbox_id: str, timeout: timedelta) -> SandboxRenewResponse:
-        """Set a sandbox's end of life to ``timeout`` from now, and return it."""
+    async def renew_sandbox(self, sandbox_id: str, timeout: Duration) -> SandboxRenewResponse:
+        """Set a sandbox's end of life to ``timeout`` (seconds, a timedelta) from now; return it."""
         operation = self._connection.protocol.renew(
             self._connection.server, checked_id(sandbox_id), expiry_after(timeout)
         )

@@ -12,6 +12,7 @@ from opensandbox_jupyter.exceptions import (
     SandboxReadyTimeoutException,
     SandboxTimeoutException,
 )
+from opensandbox_jupyter.models.durations import Duration
 from opensandbox_jupyter.wire.base import Origin
 from opensandbox_jupyter.wire.readiness import Patience
 
@@ -31,7 +32,7 @@ _ANSWER = 5.0
 
 
 async def wait_for_port(
-    connection: Connection, sandbox: Origin, port: int, timeout: timedelta
+    connection: Connection, sandbox: Origin, port: int, timeout: Duration
 ) -> None:
     """Wait until a server in the sandbox answers on ``port``; see ``Sandbox.wait_for_port``.
 

@@ -15,6 +15,7 @@ from opensandbox_jupyter.exceptions import (
     SandboxApiException,
     SandboxError,
 )
+from opensandbox_jupyter.models.durations import Duration, duration
 from opensandbox_jupyter.models.pty import PtyExit, PtyOutput, PtyProblem, PtyStatus
 from opensandbox_jupyter.wire.base import Origin
 
@@ -193,9 +194,9 @@ class PtySession:
         """
         await self._send(self._protocol.pty_signal(name))
 
-    async def ping(self, timeout: float = 5.0) -> bool:
-        """Return whether the daemon answers within ``timeout`` seconds."""
-        return await self._socket.ping(timeout)
+    async def ping(self, timeout: Duration = 5.0) -> bool:
+        """Return whether the daemon answers within ``timeout``, seconds or a timedelta."""
+        return await self._socket.ping(duration(timeout).total_seconds())
 
     async def close(self) -> None:
         """Look no more; the terminal goes on."""

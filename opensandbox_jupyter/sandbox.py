@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from opensandbox_jupyter.connection import Connection, checked_id
 from opensandbox_jupyter.constants import DEFAULT_EXECD_PORT
 from opensandbox_jupyter.handle import SandboxHandle
+from opensandbox_jupyter.models.durations import Duration, lasting
 from opensandbox_jupyter.models.spec import SandboxSpec
 from opensandbox_jupyter.wire.readiness import Patience, find_endpoint, wait_ready
 
@@ -32,7 +33,7 @@ _LIFETIME = timedelta(minutes=10)
 _READY = timedelta(seconds=30)
 _INTERVAL = timedelta(milliseconds=200)
 
-HealthCheck = Callable[["Sandbox"], Awaitable[bool]]
+HealthCheck = Callable[["Sandbox"], Awaitable[bool] | bool]
 
 
 class Sandbox(SandboxHandle):
@@ -55,8 +56,8 @@ class Sandbox(SandboxHandle):
         image: SandboxImageSpec | str | None = None,
         *,
         snapshot_id: str | None = None,
-        timeout: timedelta | None = _LIFETIME,
-        ready_timeout: timedelta = _READY,
+        timeout: Duration | None = _LIFETIME,
+        ready_timeout: Duration = _READY,
         env: Mapping[str, str] | None = None,
         metadata: Mapping[str, str] | None = None,
         resource: Mapping[str, str] | None = None,
@@ -71,7 +72,7 @@ class Sandbox(SandboxHandle):
         lifecycle: SandboxLifecycle | None = None,
         connection_config: ConnectionConfig | None = None,
         health_check: HealthCheck | None = None,
-        health_check_polling_interval: timedelta = _INTERVAL,
+        health_check_polling_interval: Duration = _INTERVAL,
         skip_health_check: bool = False,
     ) -> Self:
         """Create a sandbox and wait until it is ready.
@@ -81,8 +82,9 @@ class Sandbox(SandboxHandle):
         Args:
             image: the image, by name or with credentials; or give ``snapshot_id``.
             snapshot_id: the snapshot to start from.
-            timeout: the sandbox's lifetime; ``None`` for one that only a kill ends.
-            ready_timeout: how long to wait for it.
+            timeout: the sandbox's lifetime, seconds or a timedelta; ``None`` for one that only a
+                kill ends.
+            ready_timeout: how long to wait for it, seconds or a timedelta.
             env: environment variables of all its commands.
             metadata: labels, to find it by.
             resource: limits such as ``{"cpu": "1", "memory": "2Gi"}`` (the default).
@@ -109,7 +111,7 @@ class Sandbox(SandboxHandle):
         spec = SandboxSpec(
             image=image,
             snapshot_id=snapshot_id,
-            timeout=timeout,
+            timeout=None if timeout is None else lasting(timeout),
             env=env,
             metadata=metadata,
             resource=resource,
@@ -133,14 +135,14 @@ class Sandbox(SandboxHandle):
         cls,
         template_id: str,
         *,
-        timeout: timedelta,
-        ready_timeout: timedelta = _READY,
+        timeout: Duration,
+        ready_timeout: Duration = _READY,
         metadata: Mapping[str, str] | None = None,
         network_policy: NetworkPolicy | None = None,
         extensions: Mapping[str, str] | None = None,
         connection_config: ConnectionConfig | None = None,
         health_check: HealthCheck | None = None,
-        health_check_polling_interval: timedelta = _INTERVAL,
+        health_check_polling_interval: Duration = _INTERVAL,
         skip_health_check: bool = False,
     ) -> Self:
         """Create a sandbox from a template, and wait until it is ready.
@@ -154,7 +156,7 @@ class Sandbox(SandboxHandle):
         """
         spec = SandboxSpec(
             template_id=template_id,
-            timeout=timeout,
+            timeout=lasting(timeout),
             metadata=metadata,
             network_policy=network_policy,
             extensions=extensions,
@@ -170,8 +172,8 @@ class Sandbox(SandboxHandle):
         sandbox_id: str,
         connection_config: ConnectionConfig | None = None,
         health_check: HealthCheck | None = None,
-        connect_timeout: timedelta = _READY,
-        health_check_polling_interval: timedelta = _INTERVAL,
+        connect_timeout: Duration = _READY,
+        health_check_polling_interval: Duration = _INTERVAL,
         skip_health_check: bool = False,
     ) -> Self:
         """Return a handle on a sandbox that exists, by its id.
@@ -197,8 +199,8 @@ class Sandbox(SandboxHandle):
         sandbox_id: str,
         connection_config: ConnectionConfig | None = None,
         health_check: HealthCheck | None = None,
-        resume_timeout: timedelta = _READY,
-        health_check_polling_interval: timedelta = _INTERVAL,
+        resume_timeout: Duration = _READY,
+        health_check_polling_interval: Duration = _INTERVAL,
         skip_health_check: bool = False,
     ) -> Self:
         """Resume a paused sandbox and return a new handle on it.

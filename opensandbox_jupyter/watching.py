@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from datetime import timedelta
 
 from opensandbox_jupyter.connection import Connection
 from opensandbox_jupyter.exceptions import (
@@ -13,6 +12,7 @@ from opensandbox_jupyter.exceptions import (
     TransferException,
 )
 from opensandbox_jupyter.files import Files
+from opensandbox_jupyter.models.durations import Duration, lasting
 from opensandbox_jupyter.models.filesystem import Change, DirectoryListEntry, EntryInfo, Kind
 
 __all__ = ["watch"]
@@ -22,12 +22,12 @@ _PATIENCE = 4
 
 
 async def watch(
-    connection: Connection, files: Files, path: str, interval: float | timedelta, depth: int
+    connection: Connection, files: Files, path: str, interval: Duration, depth: int
 ) -> AsyncGenerator[Change, None]:
     """Give what changes at or below ``path``; see ``Files.watch``."""
-    seconds = interval.total_seconds() if isinstance(interval, timedelta) else interval
-    if seconds <= 0 or depth < 1:
-        raise InvalidArgumentException("interval must be positive, and depth at least 1.")
+    seconds = lasting(interval, "interval").total_seconds()
+    if depth < 1:
+        raise InvalidArgumentException("depth must be at least 1.")
     before = await _look(files, path, depth)
     while True:
         start = time.monotonic()

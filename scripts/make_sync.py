@@ -57,7 +57,7 @@ NAMES = {
     "AsyncIterator": "Iterator",
     "AsyncTransport": "BlockingTransport",
     "Awaitable[None]": "None",
-    "Awaitable[bool]": "bool",
+    "Awaitable[bool] | bool": "bool",
     "CodeInterpreter": "CodeInterpreterSync",
     "Codes": "CodesSync",
     "Commands": "CommandsSync",

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from opensandbox_jupyter.models._base import Model, Request
+from opensandbox_jupyter.models.durations import duration
 from opensandbox_jupyter.models.execution import (
     Execution,
     ExecutionComplete,
@@ -44,13 +45,13 @@ _Id = Annotated[int, Field(ge=0, le=2**32 - 1)]
 class RunCommandOpts(Request):
     """How to run a command.
 
-    ``timeout`` bounds the command itself (it is killed); ``envs`` are added to its environment;
-    ``background`` returns at once, with the id to ask for later.
+    ``timeout``, in seconds or a timedelta, bounds the command itself (it is killed); ``envs`` are
+    added to its environment; ``background`` returns at once, with the id to ask for later.
     """
 
     background: bool = False
     working_directory: str | None = None
-    timeout: timedelta | None = None
+    timeout: Annotated[timedelta, BeforeValidator(duration)] | None = None
     uid: _Id | None = None
     gid: _Id | None = None
     envs: dict[str, str] | None = None

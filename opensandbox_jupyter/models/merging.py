@@ -4,34 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from opensandbox_jupyter.exceptions import InvalidArgumentException
+from opensandbox_jupyter.models.durations import Duration, duration
 from opensandbox_jupyter.models.execution import ExecutionHandlers, Handler, OutputMessage
 
 if TYPE_CHECKING:
     from opensandbox_jupyter.models.execd import RunCommandOpts
 
-__all__ = ["duration", "merged_handlers", "merged_opts"]
-
-
-def duration(value: timedelta | float) -> timedelta:
-    """Return a duration that was given as such, or in seconds.
-
-    Raises:
-        InvalidArgumentException: when it is neither.
-    """
-    if isinstance(value, timedelta):
-        return value
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
-        raise InvalidArgumentException(f"{value!r} is no duration: give seconds or a timedelta.")
-    return timedelta(seconds=value)
+__all__ = ["merged_handlers", "merged_opts"]
 
 
 def merged_opts(
     opts: RunCommandOpts | None,
-    timeout: timedelta | float | None,
+    timeout: Duration | None,
     env: Mapping[str, str] | None,
     cwd: str | None,
 ) -> RunCommandOpts | None:

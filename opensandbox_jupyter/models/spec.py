@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     )
     from opensandbox_jupyter.models.vault import CredentialProxyConfig
 
-__all__ = ["SandboxSpec", "positive"]
+__all__ = ["SandboxSpec"]
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class SandboxSpec:
 
     def __post_init__(self) -> None:
         if self.template_id is not None:
-            if not self.template_id.strip() or self.timeout is None:
-                raise InvalidArgumentException("A template needs an id and a timeout.")
+            if not self.template_id.strip():
+                raise InvalidArgumentException("The template id is empty.")
         elif (self.image is None) == (self.snapshot_id is None):
             raise InvalidArgumentException(
                 "Give an image or a snapshot_id, one of the two.",
@@ -60,23 +60,7 @@ class SandboxSpec:
             raise InvalidArgumentException("The name of the image is blank.")
         if self.snapshot_id is not None and not self.snapshot_id.strip():
             raise InvalidArgumentException("The snapshot id is empty.")
-        if self.timeout is not None:
-            positive(self.timeout)
         if isinstance(self.entrypoint, str):
             raise InvalidArgumentException(
                 "entrypoint must be a list of words.", hint=f"Use [{self.entrypoint!r}]."
             )
-
-
-def positive(lifetime: timedelta) -> timedelta:
-    """Return ``lifetime``.
-
-    Raises:
-        InvalidArgumentException: when it is not a positive timedelta.
-    """
-    if not isinstance(lifetime, timedelta) or lifetime <= timedelta(0):
-        raise InvalidArgumentException(
-            f"A lifetime must be a positive timedelta, not {lifetime!r}.",
-            hint="For example timedelta(minutes=30).",
-        )
-    return lifetime

@@ -6,12 +6,12 @@ Generated from ``files.py`` by ``scripts/make_sync.py``: change that file, ``mak
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
-from datetime import timedelta
 from io import IOBase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opensandbox_jupyter.exceptions import InvalidArgumentException
+from opensandbox_jupyter.models.durations import Duration
 from opensandbox_jupyter.sync.connection import ConnectionSync
 from opensandbox_jupyter.wire.base import Call, Feed, Origin
 
@@ -224,9 +224,7 @@ class FilesSync:
         transfers = TransfersSync(self._connection, self._sandbox, self, progress, verify)
         return transfers.download(remote, Path(local))
 
-    def watch(
-        self, path: str, *, interval: float | timedelta = 0.5, depth: int = 16
-    ) -> Pieces[Change]:
+    def watch(self, path: str, *, interval: Duration = 0.5, depth: int = 16) -> Pieces[Change]:
         """Give what changes at or below a path, from now on, until the loop is left.
 
         The daemon cannot tell of changes, so it is asked again and again: what comes and goes

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
 from opensandbox_jupyter.exceptions import InvalidArgumentException, SandboxException
-from opensandbox_jupyter.models.spec import positive
+from opensandbox_jupyter.models.durations import Duration, lasting
 from opensandbox_jupyter.sync.codes import CodesSync
 from opensandbox_jupyter.sync.commands import CommandsSync
 from opensandbox_jupyter.sync.connection import ConnectionSync
@@ -149,7 +149,7 @@ class SandboxHandleSync:
             self._connection.protocol.endpoint(self._server, self._id, port, use_server_proxy=proxy)
         )
 
-    def wait_for_port(self, port: int, *, timeout: float | timedelta = _READY) -> SandboxEndpoint:
+    def wait_for_port(self, port: int, *, timeout: Duration = _READY) -> SandboxEndpoint:
         """Wait until a server inside answers on ``port``, and return where it is reached.
 
         It is asked for ``/`` by HTTP, through the sandbox's daemon; any answer will do. One that
@@ -164,8 +164,7 @@ class SandboxHandleSync:
             SandboxReadyTimeoutException: when nothing answers in time.
         """
         endpoint = self.get_endpoint(port)
-        most = timeout if isinstance(timeout, timedelta) else timedelta(seconds=timeout)
-        wait_for_port(self._connection, self._at, port, most)
+        wait_for_port(self._connection, self._at, port, timeout)
         return endpoint
 
     def get_signed_endpoint(self, port: int, expires: int) -> SandboxEndpoint:
@@ -218,11 +217,11 @@ class SandboxHandleSync:
         """Return CPU (cores, percent) and memory (MiB) in use now."""
         return self._metrics.get_metrics()
 
-    def renew(self, timeout: timedelta) -> SandboxRenewResponse:
-        """Set the end of life to ``timeout`` from now, and return it.
+    def renew(self, timeout: Duration) -> SandboxRenewResponse:
+        """Set the end of life to ``timeout`` from now, seconds or a timedelta, and return it.
 
         Raises:
-            InvalidArgumentException: when ``timeout`` is not a positive timedelta.
+            InvalidArgumentException: when ``timeout`` is no length of time above 0.
         """
         moment = expiry_after(timeout)
         return self._run(self._connection.protocol.renew(self._server, self._id, moment))
@@ -263,7 +262,7 @@ class SandboxHandleSync:
         return True
 
     def check_ready(
-        self, timeout: timedelta = _READY, polling_interval: timedelta = _INTERVAL
+        self, timeout: Duration = _READY, polling_interval: Duration = _INTERVAL
     ) -> None:
         """Wait until the sandbox answers.
 
@@ -296,10 +295,10 @@ class SandboxHandleSync:
         return self._connection.transport.run(operation)
 
 
-def expiry_after(timeout: timedelta) -> datetime:
+def expiry_after(timeout: Duration) -> datetime:
     """Return the moment ``timeout`` from now, UTC.
 
     Raises:
-        InvalidArgumentException: when ``timeout`` is not a positive timedelta.
+        InvalidArgumentException: when ``timeout`` is no length of time above 0.
     """
-    return datetime.now(timezone.utc) + positive(timeout)
+    return datetime.now(timezone.utc) + lasting(timeout)

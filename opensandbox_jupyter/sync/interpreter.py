@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from opensandbox_jupyter.exceptions import SandboxException
+from opensandbox_jupyter.models.durations import Duration
 from opensandbox_jupyter.sync.codes import CodesSync
 from opensandbox_jupyter.wire.readiness import Patience, wait_ready
 
@@ -47,8 +48,8 @@ class CodeInterpreterSync:
         cls,
         sandbox: SandboxSync,
         *,
-        ready_timeout: timedelta = _READY,
-        health_check_polling_interval: timedelta = _INTERVAL,
+        ready_timeout: Duration = _READY,
+        health_check_polling_interval: Duration = _INTERVAL,
         skip_health_check: bool = False,
     ) -> Self:
         """Return an interpreter of ``sandbox`` once code can run there.
@@ -103,7 +104,7 @@ class CodeInterpreterSync:
             return False
 
     def check_ready(
-        self, timeout: timedelta = _READY, polling_interval: timedelta = _INTERVAL
+        self, timeout: Duration = _READY, polling_interval: Duration = _INTERVAL
     ) -> None:
         """Wait until code can run.
 

@@ -6,10 +6,10 @@ Generated from ``manager.py`` by ``scripts/make_sync.py``: change that file, ``m
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
+from opensandbox_jupyter.models.durations import Duration
 from opensandbox_jupyter.sync.connection import ConnectionSync, checked_id
 from opensandbox_jupyter.sync.diagnostics import DiagnosticsSync
 from opensandbox_jupyter.sync.handle import expiry_after
@@ -88,8 +88,8 @@ class SandboxManagerSync:
         operation = self._connection.protocol.kill(self._connection.server, checked_id(sandbox_id))
         self._connection.transport.run(operation)
 
-    def renew_sandbox(self, sandbox_id: str, timeout: timedelta) -> SandboxRenewResponse:
-        """Set a sandbox's end of life to ``timeout`` from now, and return it."""
+    def renew_sandbox(self, sandbox_id: str, timeout: Duration) -> SandboxRenewResponse:
+        """Set a sandbox's end of life to ``timeout`` (seconds, a timedelta) from now; return it."""
         operation = self._connection.protocol.renew(
             self._connection.server, checked_id(sandbox_id), expiry_after(timeout)
         )

@@ -13,6 +13,7 @@ from opensandbox_jupyter.exceptions import (
     SandboxReadyTimeoutException,
     SandboxTimeoutException,
 )
+from opensandbox_jupyter.models.durations import Duration
 from opensandbox_jupyter.sync.commands import CommandsSync
 from opensandbox_jupyter.sync.connection import ConnectionSync
 from opensandbox_jupyter.wire.base import Origin
@@ -34,7 +35,7 @@ _ANSWER = 5.0
 
 
 def wait_for_port(
-    connection: ConnectionSync, sandbox: Origin, port: int, timeout: timedelta
+    connection: ConnectionSync, sandbox: Origin, port: int, timeout: Duration
 ) -> None:
     """Wait until a server in the sandbox answers on ``port``; see ``SandboxSync.wait_for_port``.
 

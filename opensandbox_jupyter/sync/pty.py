@@ -17,6 +17,7 @@ from opensandbox_jupyter.exceptions import (
     SandboxApiException,
     SandboxError,
 )
+from opensandbox_jupyter.models.durations import Duration, duration
 from opensandbox_jupyter.models.pty import PtyExit, PtyOutput, PtyProblem, PtyStatus
 from opensandbox_jupyter.sync.connection import ConnectionSync, checked_id
 from opensandbox_jupyter.wire.base import Origin
@@ -196,9 +197,9 @@ class PtySessionSync:
         """
         self._send(self._protocol.pty_signal(name))
 
-    def ping(self, timeout: float = 5.0) -> bool:
-        """Return whether the daemon answers within ``timeout`` seconds."""
-        return self._socket.ping(timeout)
+    def ping(self, timeout: Duration = 5.0) -> bool:
+        """Return whether the daemon answers within ``timeout``, seconds or a timedelta."""
+        return self._socket.ping(duration(timeout).total_seconds())
 
     def close(self) -> None:
         """Look no more; the terminal goes on."""

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from opensandbox_jupyter.constants import DEFAULT_EXECD_PORT
+from opensandbox_jupyter.models.durations import Duration, lasting
 from opensandbox_jupyter.models.spec import SandboxSpec
 from opensandbox_jupyter.sync.connection import ConnectionSync, checked_id
 from opensandbox_jupyter.sync.handle import SandboxHandleSync
@@ -58,8 +59,8 @@ class SandboxSync(SandboxHandleSync):
         image: SandboxImageSpec | str | None = None,
         *,
         snapshot_id: str | None = None,
-        timeout: timedelta | None = _LIFETIME,
-        ready_timeout: timedelta = _READY,
+        timeout: Duration | None = _LIFETIME,
+        ready_timeout: Duration = _READY,
         env: Mapping[str, str] | None = None,
         metadata: Mapping[str, str] | None = None,
         resource: Mapping[str, str] | None = None,
@@ -74,7 +75,7 @@ class SandboxSync(SandboxHandleSync):
         lifecycle: SandboxLifecycle | None = None,
         connection_config: ConnectionConfigSync | None = None,
         health_check: HealthCheck | None = None,
-        health_check_polling_interval: timedelta = _INTERVAL,
+        health_check_polling_interval: Duration = _INTERVAL,
         skip_health_check: bool = False,
     ) -> Self:
         """Create a sandbox and wait until it is ready.
@@ -84,8 +85,9 @@ class SandboxSync(SandboxHandleSync):
         Args:
             image: the image, by name or with credentials; or give ``snapshot_id``.
             snapshot_id: the snapshot to start from.
-            timeout: the sandbox's lifetime; ``None`` for one that only a kill ends.
-            ready_timeout: how long to wait for it.
+            timeout: the sandbox's lifetime, seconds or a timedelta; ``None`` for one that only a
+                kill ends.
+            ready_timeout: how long to wait for it, seconds or a timedelta.
             env: environment variables of all its commands.
             metadata: labels, to find it by.
             resource: limits such as ``{"cpu": "1", "memory": "2Gi"}`` (the default).
@@ -112,7 +114,7 @@ class SandboxSync(SandboxHandleSync):
         spec = SandboxSpec(
             image=image,
             snapshot_id=snapshot_id,
-            timeout=timeout,
+            timeout=None if timeout is None else lasting(timeout),
             env=env,
             metadata=metadata,
             resource=resource,
@@ -134,14 +136,14 @@ class SandboxSync(SandboxHandleSync):
         cls,
         template_id: str,
         *,
-        timeout: timedelta,
-        ready_timeout: timedelta = _READY,
+        timeout: Duration,
+        ready_timeout: Duration = _READY,
         metadata: Mapping[str, str] | None = None,
         network_policy: NetworkPolicy | None = None,
         extensions: Mapping[str, str] | None = None,
         connection_config: ConnectionConfigSync | None = None,
         health_check: HealthCheck | None = None,
-        health_check_polling_interval: timedelta = _INTERVAL,
+        health_check_polling_interval: Duration = _INTERVAL,
         skip_health_check: bool = False,
     ) -> Self:
         """Create a sandbox from a template, and wait until it is ready.
@@ -155,7 +157,7 @@ class SandboxSync(SandboxHandleSync):
         """
         spec = SandboxSpec(
             template_id=template_id,
-            timeout=timeout,
+            timeout=lasting(timeout),
             metadata=metadata,
             network_policy=network_policy,
             extensions=extensions,
@@ -169,8 +171,8 @@ class SandboxSync(SandboxHandleSync):
         sandbox_id: str,
         connection_config: ConnectionConfigSync | None = None,
         health_check: HealthCheck | None = None,
-        connect_timeout: timedelta = _READY,
-        health_check_polling_interval: timedelta = _INTERVAL,
+        connect_timeout: Duration = _READY,
+        health_check_polling_interval: Duration = _INTERVAL,
         skip_health_check: bool = False,
     ) -> Self:
         """Return a handle on a sandbox that exists, by its id.
@@ -196,8 +198,8 @@ class SandboxSync(SandboxHandleSync):
         sandbox_id: str,
         connection_config: ConnectionConfigSync | None = None,
         health_check: HealthCheck | None = None,
-        resume_timeout: timedelta = _READY,
-        health_check_polling_interval: timedelta = _INTERVAL,
+        resume_timeout: Duration = _READY,
+        health_check_polling_interval: Duration = _INTERVAL,
         skip_health_check: bool = False,
     ) -> Self:
         """Resume a paused sandbox and return a new handle on it.

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Mapping
-from datetime import timedelta
 
 from opensandbox_jupyter.exceptions import (
     InvalidArgumentException,
     SandboxApiException,
     TransferException,
 )
+from opensandbox_jupyter.models.durations import Duration, lasting
 from opensandbox_jupyter.models.filesystem import Change, DirectoryListEntry, EntryInfo, Kind
 from opensandbox_jupyter.sync.connection import ConnectionSync
 from opensandbox_jupyter.sync.files import FilesSync
@@ -25,12 +25,12 @@ _PATIENCE = 4
 
 
 def watch(
-    connection: ConnectionSync, files: FilesSync, path: str, interval: float | timedelta, depth: int
+    connection: ConnectionSync, files: FilesSync, path: str, interval: Duration, depth: int
 ) -> Generator[Change, None]:
     """Give what changes at or below ``path``; see ``Files.watch``."""
-    seconds = interval.total_seconds() if isinstance(interval, timedelta) else interval
-    if seconds <= 0 or depth < 1:
-        raise InvalidArgumentException("interval must be positive, and depth at least 1.")
+    seconds = lasting(interval, "interval").total_seconds()
+    if depth < 1:
+        raise InvalidArgumentException("depth must be at least 1.")
     before = _look(files, path, depth)
     while True:
         start = time.monotonic()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncTransport", "Pieces"]
 
 T = TypeVar("T")
-Check = Callable[[], Awaitable[bool]]
+Check = Callable[[], Awaitable[bool] | bool]
 
 _CLEANUP_BOUND = 6.0
 
@@ -141,12 +141,12 @@ class AsyncTransport:
         if not task.done():
             task.cancel()
 
-    async def tell(self, handler: Callable[..., Any] | None, *news: object) -> None:
-        """Call a user's handler, plain or async."""
-        if handler is not None:
-            answer = handler(*news)
-            if answer is not None and inspect.isawaitable(answer):
-                await answer
+    async def tell(self, handler: Callable[..., Any] | None, *news: object) -> Any:
+        """Call a user's function, plain or async, and return what it says."""
+        answer = None if handler is None else handler(*news)
+        if answer is not None and inspect.isawaitable(answer):
+            return await answer
+        return answer
 
     def give(self, pieces: AsyncGenerator[T, None]) -> Pieces[T]:
         """Return what a caller iterates over."""
@@ -190,7 +190,7 @@ class AsyncTransport:
         if isinstance(effect, Sleep):
             await asyncio.sleep(effect.seconds)
             return None
-        return await check() if check is not None else True
+        return await self.tell(check) if check is not None else True
 
 
 async def _head(answer: _Answer) -> bytes:

@@ -119,21 +119,20 @@ class BlockingTransport:
         with suppress(SandboxException):
             self.run(operation)
 
-    def tell(self, handler: Callable[..., Any] | None, *news: object) -> None:
-        """Call a user's handler.
+    def tell(self, handler: Callable[..., Any] | None, *news: object) -> Any:
+        """Call a user's function, and return what it says.
 
         Raises:
-            InvalidArgumentException: when the handler is async.
+            InvalidArgumentException: when it is async.
         """
-        if handler is None:
-            return
-        answer = handler(*news)
+        answer = None if handler is None else handler(*news)
         if inspect.iscoroutine(answer):
             answer.close()
             raise InvalidArgumentException(
                 "The blocking SDK cannot await an async handler.",
                 hint="Pass plain functions, or use Sandbox instead of SandboxSync.",
             )
+        return answer
 
     def give(self, pieces: Generator[T, None, None]) -> Pieces[T]:
         """Return what a caller iterates over."""
@@ -177,7 +176,7 @@ class BlockingTransport:
         if isinstance(effect, Sleep):
             time.sleep(effect.seconds)
             return None
-        return check() if check is not None else True
+        return self.tell(check) if check is not None else True
 
 
 def _head(answer: _Answer) -> bytes:

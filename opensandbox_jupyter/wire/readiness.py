@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from opensandbox_jupyter.exceptions import (
-    InvalidArgumentException,
     SandboxApiException,
     SandboxException,
     SandboxReadyTimeoutException,
 )
+from opensandbox_jupyter.models.durations import Duration, duration
 from opensandbox_jupyter.wire.base import Operation, Origin, Probe, Sleep
 
 if TYPE_CHECKING:
@@ -36,19 +35,17 @@ class Patience:
         clock: seconds, only ever forward.
 
     Raises:
-        InvalidArgumentException: for a negative budget or interval.
+        InvalidArgumentException: when one of them is no length of time.
     """
 
     def __init__(
         self,
-        budget: timedelta,
-        interval: timedelta,
+        budget: Duration,
+        interval: Duration,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if budget < timedelta(0) or interval < timedelta(0):
-            raise InvalidArgumentException("A timeout or polling interval is negative.")
-        self.budget = budget.total_seconds()
-        self._interval = interval.total_seconds()
+        self.budget = duration(budget).total_seconds()
+        self._interval = duration(interval, "polling interval").total_seconds()
         self._clock = clock
         self._end = clock() + self.budget
         self._pause = min(_FIRST_PAUSE, self._interval)
