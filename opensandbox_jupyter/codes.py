@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING
 
 from opensandbox_jupyter.connection import Connection, checked_id
 from opensandbox_jupyter.exceptions import InvalidArgumentException, SandboxException
-from opensandbox_jupyter.following import follow
-from opensandbox_jupyter.models.execution import Execution, ExecutionHandlers
+from opensandbox_jupyter.following import Run
+from opensandbox_jupyter.models.checking import raise_for_error
+from opensandbox_jupyter.models.execution import (
+    Execution,
+    ExecutionHandlers,
+    Handler,
+    OutputMessage,
+)
+from opensandbox_jupyter.models.merging import merged_handlers
 from opensandbox_jupyter.wire.base import Origin
+from opensandbox_jupyter.wire.execution import Notice
 
 if TYPE_CHECKING:
     from opensandbox_jupyter.models.code import CodeContext
@@ -32,6 +43,10 @@ class Codes:
         language: str | None = None,
         context: CodeContext | None = None,
         handlers: ExecutionHandlers | None = None,
+        check: bool = False,
+        on_stdout: Handler[OutputMessage] | None = None,
+        on_stderr: Handler[OutputMessage] | None = None,
+        keep_running: bool = False,
     ) -> Execution:
         """Run code and return what became of it.
 
@@ -43,15 +58,50 @@ class Codes:
             language: its language, Python without one; it runs in the usual context.
             context: the context to run in, instead.
             handlers: functions to call with output, results and other events.
+            check: raise when the code does.
+            on_stdout: called with each piece of output; also in ``handlers``.
+            on_stderr: the same for error output.
+            keep_running: let the code go on when nobody waits any more.
 
         Returns:
-            The execution. Each of its ``result`` has the plain ``text``, and every other MIME type
-            in ``extra_properties``; what code shows on its way is there like its last value.
+            The execution. Each of its ``result`` has the plain ``text``, and every MIME type in
+            ``data``; what code shows on its way is there like its last value.
 
         Raises:
             InvalidArgumentException: for empty code, or a language that is not the context's.
             SandboxApiException: 404 for an unknown context, 409 when it is busy.
+            ExecutionDisconnected: when the connection breaks before the code ends. The code goes
+                on (bash ends); :meth:`interrupt` with the ``execution_id`` ends it.
+            CommandFailed: with ``check``, when the code raised something.
         """
+        handlers = merged_handlers(handlers, on_stdout, on_stderr)
+        run = self._begin(code, language, context, keep_running=keep_running)
+        execution = await run.follow(handlers)
+        if check:
+            raise_for_error(execution)
+        return execution
+
+    async def stream(
+        self,
+        code: str,
+        *,
+        language: str | None = None,
+        context: CodeContext | None = None,
+        keep_running: bool = False,
+    ) -> AsyncGenerator[Notice, None]:
+        """Run code and give its events as they come; no output is kept.
+
+        The code waits when nobody takes its events, and who leaves the loop early interrupts it.
+        Arguments and errors are those of :meth:`run`.
+        """
+        run = self._begin(code, language, context, keep_running=keep_running)
+        async with aclosing(run.stream()) as notices:
+            async for notice in notices:
+                yield notice
+
+    def _begin(
+        self, code: str, language: str | None, context: CodeContext | None, *, keep_running: bool
+    ) -> Run:
         from opensandbox_jupyter.models.code import CodeContext
 
         if not code.strip():
@@ -62,14 +112,14 @@ class Codes:
             raise InvalidArgumentException(
                 f"The context is one of {context.language}, and the language is {language}."
             )
-
-        async def end(execution: Execution) -> None:
-            if execution.id:
-                operation = self._connection.protocol.interrupt_code(self._at, execution.id)
-                await self._connection.transport.insist(operation)
-
-        call = self._connection.protocol.run_code(self._at, code, context)
-        return await follow(self._connection, call, handlers, end, has_exit_code=False)
+        protocol = self._connection.protocol
+        call = protocol.run_code(self._at, code, context)
+        return Run(
+            self._connection,
+            protocol.when_left(call, "go-on") if keep_running else call,
+            stop=None if keep_running else partial(protocol.interrupt_code, self._at),
+            has_exit_code=False,
+        )
 
     async def create_context(self, language: str) -> CodeContext:
         """Make a context of its own.

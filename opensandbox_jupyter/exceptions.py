@@ -8,6 +8,7 @@
     ├── SandboxInternalException            something failed on this side of the wire
     │   ├── SandboxTimeoutException         no answer within ``request_timeout``
     │   └── SandboxConnectionException      the server was not reached, or it hung up
+    │       └── ExecutionDisconnected       … in the middle of a command or of code
     ├── SandboxUnhealthyException           the sandbox is there but does not answer
     ├── SandboxReadyTimeoutException        the sandbox was not ready within ``ready_timeout``
     ├── InvalidArgumentException            an argument was refused before anything was sent
@@ -31,10 +32,16 @@ Each error is one sentence that says what happened, with a ``hint`` that says wh
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from opensandbox_jupyter.models.execd import CommandStatus
+    from opensandbox_jupyter.models.execution import Execution
 
 __all__ = [
     "CommandFailed",
     "CommandInterrupted",
+    "ExecutionDisconnected",
     "InvalidArgumentException",
     "IsolationUnavailableException",
     "LocalServerException",
@@ -209,6 +216,32 @@ class SandboxConnectionException(SandboxInternalException):
     default_code = SandboxError.CONNECTION
 
 
+class ExecutionDisconnected(SandboxConnectionException):
+    """The connection broke in the middle of an execution, which may go on without it.
+
+    It is not retryable: what was begun would be done twice.
+
+    Attributes:
+        execution: what has come so far.
+        execution_id: its id, to ask after it and to end it; ``None`` when it was not told yet.
+        status: how the command fares, asked afterwards; ``None`` when that is not known.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        execution: Execution,
+        status: CommandStatus | None = None,
+        cause: BaseException | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, cause=cause, hint=hint)
+        self.execution = execution
+        self.execution_id = execution.id
+        self.status = status
+
+
 class SandboxUnhealthyException(SandboxException):
     """The sandbox exists but does not answer its health check."""
 
@@ -256,12 +289,13 @@ class IsolationUnavailableException(LocalServerException):
 
 
 class CommandFailed(SandboxException):
-    """A checked command ended badly.
+    """A checked command or piece of code ended badly.
 
     Attributes:
-        exit_code: the exit code, or ``None`` when the command did not start or was cut off.
+        exit_code: the exit code, or ``None`` when the command did not start or it was code.
         run_id: the number of the run in this session, when it was started by a magic.
         tail: the last lines of its error output.
+        execution: all that became of it, when it was run by the SDK.
     """
 
     default_code = SandboxError.COMMAND_FAILED
@@ -273,9 +307,11 @@ class CommandFailed(SandboxException):
         exit_code: int | None = None,
         run_id: int | None = None,
         tail: str = "",
+        execution: Execution | None = None,
         hint: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
+        self.execution = execution
         self.exit_code = exit_code
         self.run_id = run_id
         self.tail = tail

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Any
 
 from opensandbox_jupyter.connection import Connection
+from opensandbox_jupyter.exceptions import (
+    ExecutionDisconnected,
+    SandboxApiException,
+    SandboxConnectionException,
+    SandboxException,
+    SandboxTimeoutException,
+)
+from opensandbox_jupyter.lifeline import Lifeline
 from opensandbox_jupyter.models.execution import (
     Execution,
     ExecutionComplete,
@@ -13,50 +23,113 @@ from opensandbox_jupyter.models.execution import (
     ExecutionInit,
     OutputMessage,
 )
-from opensandbox_jupyter.wire.base import Call
+from opensandbox_jupyter.wire.base import Call, Operation
 from opensandbox_jupyter.wire.execution import ExecutionReader, Notice
 
-__all__ = ["follow"]
+__all__ = ["Run"]
+
+_CUT = (SandboxConnectionException, SandboxTimeoutException)
 
 
-async def follow(
-    connection: Connection,
-    call: Call,
-    handlers: ExecutionHandlers | None,
-    end: Callable[[Execution], Awaitable[None]],
-    *,
-    has_exit_code: bool = True,
-) -> Execution:
-    """Send ``call``, tell ``handlers`` of its events, and return what became of it.
+class Run:
+    """One execution, from its call to its end. It is followed, or streamed, once.
 
     Args:
         connection: what carries it.
         call: a call whose answer is a stream of events.
-        handlers: what to call with each event.
-        end: called with what is known so far when nobody waits for the end any more.
+        stop: what ends the execution of an id when nobody waits for it any more; ``None`` when
+            it shall go on, or the daemon sees to it.
+        lifeline: what to do when the connection breaks in the middle, apart from saying so.
         has_exit_code: whether the end tells an exit code.
-
-    Raises:
-        SandboxApiException: when execd refuses.
-        SandboxConnectionException: when the connection breaks before the end.
     """
-    keep = not (handlers and handlers.skip_accumulation)
-    tell = handlers is not None and bool(handlers.on_stdout or handlers.on_stderr)
-    reader = ExecutionReader(keep_output=keep, tell_output=tell, has_exit_code=has_exit_code)
-    try:
-        async with connection.transport.stream(call) as chunks:
-            async for chunk in chunks:
-                notices = reader.feed(chunk)
+
+    def __init__(
+        self,
+        connection: Connection,
+        call: Call,
+        *,
+        stop: Callable[[str], Operation[Any]] | None = None,
+        lifeline: Lifeline | None = None,
+        has_exit_code: bool = True,
+    ) -> None:
+        self._connection = connection
+        self._call = call
+        self._stop = stop
+        self._lifeline = lifeline
+        self._has_exit_code = has_exit_code
+
+    async def follow(self, handlers: ExecutionHandlers | None) -> Execution:
+        """Tell ``handlers`` of its events, and return what became of it.
+
+        Raises:
+            SandboxApiException: when execd refuses.
+            ExecutionDisconnected: when the connection broke in the middle.
+        """
+        keep = not (handlers and handlers.skip_accumulation)
+        tell = handlers is not None and bool(handlers.on_stdout or handlers.on_stderr)
+        reader = ExecutionReader(
+            keep_output=keep, tell_output=tell, has_exit_code=self._has_exit_code
+        )
+        async with aclosing(self._batches(reader)) as batches:
+            async for notices in batches:
                 if handlers is not None:
                     for notice in notices:
-                        await _tell(connection, handlers, notice)
-                if reader.done:
-                    break
-    except BaseException:
-        if not reader.done:
-            await end(reader.execution)
-        raise
-    return reader.finish()
+                        await _tell(self._connection, handlers, notice)
+        return reader.execution
+
+    async def stream(self) -> AsyncGenerator[Notice, None]:
+        """Give its events as they come; no output is kept, and none is read before it is taken.
+
+        Raises:
+            SandboxApiException: when execd refuses.
+            ExecutionDisconnected: when the connection broke in the middle.
+        """
+        reader = ExecutionReader(keep_output=False, has_exit_code=self._has_exit_code)
+        async with aclosing(self._batches(reader)) as batches:
+            async for notices in batches:
+                for notice in notices:
+                    yield notice
+
+    async def _batches(self, reader: ExecutionReader) -> AsyncGenerator[list[Notice], None]:
+        """Give events chunk by chunk; who leaves early ends the execution."""
+        call, received = self._call, 0
+        try:
+            while not reader.done:
+                try:
+                    async with self._connection.transport.stream(call) as chunks:
+                        async for chunk in chunks:
+                            received += len(chunk)
+                            yield reader.feed(chunk)
+                            if reader.done:
+                                break
+                    if not reader.done:
+                        yield reader.close()
+                    reader.finish()
+                except (*_CUT, SandboxApiException) as failure:
+                    was_refused = isinstance(failure, SandboxApiException) and call is self._call
+                    if was_refused or not received or reader.is_broken or reader.done:
+                        raise
+                    call = await self._recover(reader.execution, received, failure)
+        except ExecutionDisconnected:
+            raise
+        except BaseException:
+            if self._stop is not None and reader.execution.id and not reader.done:
+                await self._connection.transport.insist(self._stop(reader.execution.id))
+            raise
+
+    async def _recover(
+        self, execution: Execution, received: int, failure: SandboxException
+    ) -> Call:
+        """Return the call that goes on, or say that the connection broke."""
+        if self._lifeline is None:
+            raise ExecutionDisconnected(
+                "The connection to the sandbox broke before the run ended.",
+                execution=execution,
+                cause=failure,
+                hint="The sandbox may have been killed or have expired: look at get_info(). If it "
+                "lives, the run goes on or was ended by the daemon, as its kind is.",
+            )
+        return await self._lifeline.recover(execution, received, failure)
 
 
 async def _tell(connection: Connection, handlers: ExecutionHandlers, notice: Notice) -> None:

@@ -22,6 +22,7 @@ MODULES = (
     "handle",
     "interpreter",
     "isolation",
+    "lifeline",
     "manager",
     "metrics",
     "network",
@@ -75,6 +76,7 @@ NAMES = {
     "Transfers": "TransfersSync",
     "Metrics": "MetricsSync",
     "aclose": "close",
+    "aclosing": "closing",
     "__aenter__": "__enter__",
     "__aexit__": "__exit__",
 }

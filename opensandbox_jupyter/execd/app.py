@@ -101,6 +101,7 @@ def make_app(
         Route("/command", commands.interrupt, methods=["DELETE"]),
         Route("/command/status/{id}", commands.status),
         Route("/command/{id}/logs", commands.logs),
+        Route("/command/{id}/stream", commands.stream),
         *files.ROUTES,
         *directories.ROUTES,
         *uploads.ROUTES,

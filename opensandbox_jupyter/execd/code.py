@@ -12,11 +12,17 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from opensandbox_jupyter.constants import OUTPUT_HEADER
 from opensandbox_jupyter.execd.contexts import Contexts
 from opensandbox_jupyter.execd.errors import Refusal, bad_request
 from opensandbox_jupyter.execd.interpreters import CodeStream, Interpreter
-from opensandbox_jupyter.execd.requests import absolute, is_directory, read_json, settings_of
+from opensandbox_jupyter.execd.requests import (
+    absolute,
+    in_chunks,
+    is_directory,
+    read_json,
+    settings_of,
+    when_left,
+)
 from opensandbox_jupyter.execd.streams import CommandStream, Output
 
 __all__ = ["ROUTES", "CodeRequest", "ContextRequest", "contexts_of"]
@@ -109,21 +115,22 @@ async def _run(request: Request) -> ASGIApp:
     if resident.turn is not None:
         raise Refusal(409, "RUNTIME_ERROR", "The context is busy: code already runs in it.")
 
-    chunks = request.headers.get(OUTPUT_HEADER, "").strip().lower() == "chunks"
+    lines = not in_chunks(request)
     if not isinstance(resident, Interpreter):
         if len(wanted.code.encode("utf-8", "replace")) > _LONGEST_OF_BASH or "\0" in wanted.code:
             raise bad_request("The code is too long, or holds a NUL character.")
         shell_turn = resident.run(wanted.code, None)
         output = Output(shell_turn)
         shell_turn.feeds = {"stdout": output.feed_stdout, "stderr": output.feed_stderr}
-        return CommandStream(shell_turn, output, lines=not chunks)
+        shell_turn.goes_on = when_left(request) == "go-on"
+        return CommandStream(shell_turn, output, lines=lines)
     turn = resident.run(wanted.code)
     output = Output(turn)
     turn.feeds = {"stdout": output.feed_stdout, "stderr": output.feed_stderr}
     if is_new and context.has_run:
         output.feed_stderr(_LOST)
     context.has_run = True
-    return CodeStream(turn, output, lines=not chunks)
+    return CodeStream(turn, output, lines=lines)
 
 
 async def _interrupt(request: Request) -> Response:

@@ -11,21 +11,22 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import ASGIApp
 
-from opensandbox_jupyter.constants import LOGS_CURSOR_HEADER, OUTPUT_HEADER
+from opensandbox_jupyter.constants import LOGS_CURSOR_HEADER
 from opensandbox_jupyter.execd import events
 from opensandbox_jupyter.execd.code import contexts_of
 from opensandbox_jupyter.execd.environment import command_env, expand
 from opensandbox_jupyter.execd.errors import Refusal, bad_request
 from opensandbox_jupyter.execd.executions import Book, Execution
+from opensandbox_jupyter.execd.held import MOST_HELD, HeldStream
 from opensandbox_jupyter.execd.pieces import in_threads, read_pieces
 from opensandbox_jupyter.execd.processes import User
-from opensandbox_jupyter.execd.requests import read_json, settings_of
+from opensandbox_jupyter.execd.requests import in_chunks, read_json, settings_of, when_left
 from opensandbox_jupyter.execd.sessions import sessions_of
 from opensandbox_jupyter.execd.settings import Settings
 from opensandbox_jupyter.execd.streams import STREAM_HEADERS, CommandStream, Output
 from opensandbox_jupyter.execd.way_out import base_env
 
-__all__ = ["interrupt", "logs", "run", "start_entrypoint", "status"]
+__all__ = ["interrupt", "logs", "run", "start_entrypoint", "status", "stream"]
 
 _MAX_ID = 2**32 - 2
 _IDLE_ENTRYPOINT = ["tail", "-f", "/dev/null"]
@@ -91,8 +92,12 @@ async def run(request: Request) -> ASGIApp:
     with suppress(OSError, ValueError):  # the stream says it, as its last event
         execution.start(readers, cwd=cwd, env=env, user=user, timeout=timeout)
     book.add(execution)
-    chunks = request.headers.get(OUTPUT_HEADER, "").strip().lower() == "chunks"
-    return CommandStream(execution, output, lines=not chunks)
+    stream = CommandStream(execution, output, lines=not in_chunks(request))
+    if when_left(request) != "hold" or len(book.held) >= MOST_HELD:
+        return stream
+    execution.held = HeldStream(execution, stream, book.held.discard)
+    book.held.add(execution.held)
+    return execution.held.since(0)
 
 
 def _start_logged(
@@ -166,6 +171,17 @@ async def status(request: Request) -> Response:
     """Tell whether a command runs, and how it ended."""
     execution = _book(request).find(request.path_params["id"], "INVALID_REQUEST_BODY")
     return JSONResponse(execution.status())
+
+
+async def stream(request: Request) -> ASGIApp:
+    """Go on with the stream of a command that is held, from its byte ``since`` on."""
+    execution = _book(request).find(request.path_params["id"], "INVALID_REQUEST_BODY")
+    since = request.query_params.get("since", "0")
+    if not (since.isascii() and since.isdigit() and len(since) < 20):
+        raise bad_request("since must be a number of bytes.")
+    if execution.held is None:
+        raise Refusal(410, "RUNTIME_ERROR", "The stream of this command is not held.")
+    return execution.held.since(int(since))
 
 
 async def logs(request: Request) -> Response:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from itertools import islice
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from opensandbox_jupyter.execd.backlog import LIMIT, Log
@@ -18,10 +19,14 @@ from opensandbox_jupyter.execd.errors import Refusal
 from opensandbox_jupyter.execd.pipes import Pipe
 from opensandbox_jupyter.execd.processes import Process, User, describe, terminate
 
+if TYPE_CHECKING:
+    from opensandbox_jupyter.execd.held import HeldStream
+
 __all__ = ["Book", "Execution"]
 
 _log = logging.getLogger(__name__)
 
+_GRACE = 3.0
 _KEEP = 24 * 3600.0
 _MOST = 10_000
 _CONTENT_KEPT = 4096
@@ -42,6 +47,7 @@ class Execution:
     Attributes:
         finished_at: when it ended, as seconds since 1970; ``None`` while it runs.
         drained: whether all of its output has been read, or given up on.
+        held: its stream, if a client may come back to it.
         paused: whether its output is not being read for now, because the reader is slow.
     """
 
@@ -55,6 +61,7 @@ class Execution:
         self.error: str | None = None
         self.log: Log | None = None
         self.process: Process | None = None
+        self.held: HeldStream | None = None
         self.drained = False
         self.paused = False
         self.on_change: Callable[[], None] = _nothing
@@ -196,12 +203,18 @@ class Execution:
 
     def _time_out(self) -> None:
         self._timer = None
-        self._ending = asyncio.ensure_future(self._kill())
+        self._ending = asyncio.ensure_future(self._kill(grace=0))
 
-    async def _kill(self) -> None:
+    def abandon(self) -> None:
+        """End it, if it still runs: its client has left."""
+        self.discard()
+        if self.process is not None and self.exit_code is None:
+            self._ending = asyncio.ensure_future(self._kill(grace=_GRACE))
+
+    async def _kill(self, grace: float) -> None:
         assert self.process is not None
         try:
-            await terminate(self.process, grace=0)
+            await terminate(self.process, grace=grace)
         except Refusal as exc:
             _log.warning("command %s: %s", self.id, exc.message)
 
@@ -232,10 +245,14 @@ class Execution:
 
 
 class Book:
-    """All executions by id: those that run, and those that ended not too long ago."""
+    """All executions by id: those that run, and those that ended not too long ago.
+
+    ``held`` are the streams that clients may come back to.
+    """
 
     def __init__(self, state_dir: str | None) -> None:
         self._executions: dict[str, Execution] = {}
+        self.held: set[HeldStream] = set()
         self._own = state_dir is None
         self._state_dir = state_dir or tempfile.mkdtemp(prefix="execd-")
 

@@ -18,7 +18,7 @@ from opensandbox_jupyter.execd.environment import command_env
 from opensandbox_jupyter.execd.errors import Refusal, bad_request
 from opensandbox_jupyter.execd.executions import Book, Execution
 from opensandbox_jupyter.execd.processes import User
-from opensandbox_jupyter.execd.requests import read_json, settings_of
+from opensandbox_jupyter.execd.requests import read_json, settings_of, when_left
 from opensandbox_jupyter.execd.settings import Settings
 from opensandbox_jupyter.execd.streams import CommandStream, Output
 
@@ -46,7 +46,17 @@ class RunRequest(msgspec.Struct):
 
 
 class _RunStream(CommandStream):
-    """Its stream names no execution, and its errors are called otherwise."""
+    """Its stream names no execution, so that who leaves cannot end it: it is ended then."""
+
+    goes_on = False
+
+    def _leave(self) -> None:
+        run = self._execution
+        assert isinstance(run, Execution)
+        if self.goes_on:
+            run.discard()
+        else:
+            run.abandon()
 
     def _first(self) -> bytes:
         return events.ping()
@@ -83,7 +93,9 @@ async def _run(request: Request) -> ASGIApp:
             timeout=wanted.timeout_seconds,
         )
     book.add(run)
-    return _RunStream(run, output, lines=True)
+    stream = _RunStream(run, output, lines=True)
+    stream.goes_on = when_left(request) == "go-on"
+    return stream
 
 
 def _start_logged(settings: Settings, book: Book, run: Execution, env: dict[str, str]) -> Response:

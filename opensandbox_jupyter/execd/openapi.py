@@ -100,6 +100,10 @@ OPERATIONS = (
         answer=_TEXT, query=[Parameter("cursor", _Whole)],
     ),
     Operation(
+        "GET", "/command/{id}/stream", "Go on with a stream that is held.",
+        answer=EVENTS, query=[Parameter("since", _Whole)],
+    ),
+    Operation(
         "POST", "/session", "Open a shell that stays.", SessionRequest, Session,
         body_required=False,
     ),

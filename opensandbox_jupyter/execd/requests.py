@@ -8,6 +8,7 @@ from typing import TypeVar
 import msgspec
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 
+from opensandbox_jupyter.constants import OUTPUT_HEADER, WHEN_LEFT_HEADER
 from opensandbox_jupyter.execd.environment import expand
 from opensandbox_jupyter.execd.errors import Refusal, bad_request
 from opensandbox_jupyter.execd.settings import Settings
@@ -16,17 +17,29 @@ __all__ = [
     "JSON_LIMIT",
     "absolute",
     "boolean",
+    "in_chunks",
     "integer",
     "is_directory",
     "paths_of",
     "read_json",
     "read_optional",
     "settings_of",
+    "when_left",
 ]
 
 T = TypeVar("T")
 
 JSON_LIMIT = 16 * 1024 * 1024
+
+
+def in_chunks(request: Request) -> bool:
+    """Return whether output shall come as events of many lines."""
+    return request.headers.get(OUTPUT_HEADER, "").strip().lower() == "chunks"
+
+
+def when_left(request: Request) -> str:
+    """Return what shall become of a run whose client has left."""
+    return request.headers.get(WHEN_LEFT_HEADER, "").strip().lower()
 
 
 async def read_json(request: Request, kind: type[T]) -> T:

@@ -1,7 +1,8 @@
 """``/session``: a bash that keeps variables, functions, aliases and its directory between runs.
 
-A client that leaves during a run interrupts it; the session stays. ``exit`` ends the session, and
-leaves its background jobs alone. The file of variables is read when the session begins.
+A client that leaves during a run interrupts it, unless it said otherwise; the session stays.
+``exit`` ends the session, and leaves its background jobs alone. The file of variables is read when
+the session begins.
 """
 
 from __future__ import annotations
@@ -16,10 +17,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from opensandbox_jupyter.constants import OUTPUT_HEADER
 from opensandbox_jupyter.execd.environment import command_env, expand
 from opensandbox_jupyter.execd.errors import Refusal, bad_request
-from opensandbox_jupyter.execd.requests import absolute, read_optional, settings_of
+from opensandbox_jupyter.execd.requests import (
+    absolute,
+    in_chunks,
+    read_optional,
+    settings_of,
+    when_left,
+)
 from opensandbox_jupyter.execd.shells import Shell
 from opensandbox_jupyter.execd.streams import CommandStream, Output
 from opensandbox_jupyter.execd.way_out import base_env
@@ -160,8 +166,8 @@ async def _run(request: Request) -> ASGIApp:
     turn = shell.run(command, wanted.timeout / 1000 if wanted.timeout else None)
     output = Output(turn)
     turn.feeds = {"stdout": output.feed_stdout, "stderr": output.feed_stderr}
-    chunks = request.headers.get(OUTPUT_HEADER, "").strip().lower() == "chunks"
-    return CommandStream(turn, output, lines=not chunks)
+    turn.goes_on = when_left(request) == "go-on"
+    return CommandStream(turn, output, lines=not in_chunks(request))
 
 
 async def _delete(request: Request) -> Response:

@@ -135,7 +135,18 @@ class CommandStream:
             await send(_body(self._last(), more=False))
         finally:
             watcher.cancel()
-            self._execution.discard()
+            self._leave()
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Give the whole stream, for somebody else to send."""
+        yield self._first()
+        async for piece in self._events():
+            yield piece
+        yield self._last()
+
+    def _leave(self) -> None:
+        """Nobody listens any more, or all was said."""
+        self._execution.discard()
 
     async def _watch(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":

@@ -22,6 +22,7 @@ class Turn:
         id: that of the session or context.
         exit_code: the status of the last command; -1 when a signal or the timeout ended it.
         drained: whether all of its output has been read.
+        goes_on: whether it outlives its client.
     """
 
     def __init__(self, resident: Resident) -> None:
@@ -30,6 +31,7 @@ class Turn:
         self.exit_code: int | None = None
         self.error: str | None = None
         self.drained = False
+        self.goes_on = False
         self.on_change: Callable[[], None] = lambda: None
         self.feeds: Mapping[str, Callable[[bytes], None]] = {}
         self.reason: str | None = None
@@ -62,9 +64,9 @@ class Turn:
         self._resident.resume()
 
     def discard(self) -> None:
-        """Nobody looks any more; what still runs is interrupted."""
+        """Nobody looks any more; what still runs is interrupted, unless it shall go on."""
         self.feeds = {}
         self.on_change = lambda: None
         self._resident.resume()
-        if not self.drained:
+        if not (self.drained or self.goes_on):
             self._resident.abandon(self)

@@ -6,10 +6,13 @@ Generated from ``commands.py`` by ``scripts/make_sync.py``: change that file, ``
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from datetime import timedelta
+from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING
 
-from opensandbox_jupyter.exceptions import CommandFailed
+from opensandbox_jupyter.exceptions import InvalidArgumentException
+from opensandbox_jupyter.models.checking import raise_for_exit
+from opensandbox_jupyter.models.durations import Duration, duration
 from opensandbox_jupyter.models.execution import (
     Execution,
     ExecutionHandlers,
@@ -18,17 +21,16 @@ from opensandbox_jupyter.models.execution import (
 )
 from opensandbox_jupyter.models.merging import merged_handlers, merged_opts
 from opensandbox_jupyter.sync.connection import ConnectionSync, checked_id
-from opensandbox_jupyter.sync.following import follow
+from opensandbox_jupyter.sync.following import Run
+from opensandbox_jupyter.sync.lifeline import Lifeline, OnDisconnect
 from opensandbox_jupyter.wire.base import Origin
-from opensandbox_jupyter.wire.execution import ExecutionReader, Notice
+from opensandbox_jupyter.wire.execution import Notice
 from opensandbox_jupyter.wire.variables import remember
 
 if TYPE_CHECKING:
     from opensandbox_jupyter.models.execd import CommandLogs, CommandStatus, RunCommandOpts
 
 __all__ = ["CommandsSync"]
-
-_TAIL_LINES = 5
 
 
 class CommandsSync:
@@ -45,11 +47,13 @@ class CommandsSync:
         opts: RunCommandOpts | None = None,
         handlers: ExecutionHandlers | None = None,
         check: bool = False,
-        timeout: timedelta | float | None = None,
+        timeout: Duration | None = None,
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
         on_stdout: Handler[OutputMessage] | None = None,
         on_stderr: Handler[OutputMessage] | None = None,
+        keep_running: bool = False,
+        on_disconnect: OnDisconnect = "leave",
     ) -> Execution:
         """Run a command and return what became of it.
 
@@ -67,6 +71,11 @@ class CommandsSync:
             cwd: where it runs; also in ``opts``.
             on_stdout: called with each piece of output; also in ``handlers``.
             on_stderr: the same for error output.
+            keep_running: let it go on when the wait is cancelled or interrupted.
+            on_disconnect: what to do when the connection breaks in the middle, beside asking after
+                the command: ``leave`` it alone, ``interrupt`` it, or ``reattach`` and go on as if
+                nothing had happened. Daemons other than ours cannot give the output again: then
+                its end is waited for, and the exception tells its exit code.
 
         Returns:
             The execution, with ``stdout`` and ``stderr`` as texts and ``exit_code``: 0 for
@@ -75,21 +84,18 @@ class CommandsSync:
         Raises:
             InvalidArgumentException: for an empty command, or options that go against each other.
             SandboxApiException: when execd refuses, for example for a directory that is not there.
-            SandboxConnectionException: when the connection breaks before the command ends.
+            SandboxConnectionException: when the sandbox is not reached.
+            ExecutionDisconnected: when the connection breaks before the command ends.
             CommandFailed: with ``check``, when the exit code is not 0.
         """
         opts = merged_opts(opts, timeout, env, cwd)
         handlers = merged_handlers(handlers, on_stdout, on_stderr)
-        foreground = opts is None or not opts.background
-
-        def end(execution: Execution) -> None:
-            if foreground and execution.id:
-                operation = self._connection.protocol.interrupt(self._at, execution.id)
-                self._connection.transport.insist(operation)
-
-        call = self._connection.protocol.run(self._at, command, opts)
-        execution = follow(self._connection, call, handlers, end, has_exit_code=foreground)
-        if check and foreground:
+        if opts is not None and opts.background:
+            call = self._connection.protocol.run(self._at, command, opts)
+            return Run(self._connection, call, has_exit_code=False).follow(handlers)
+        run = self._foreground(command, opts, on_disconnect, keep_running=keep_running)
+        execution = run.follow(handlers)
+        if check:
             raise_for_exit(execution)
         return execution
 
@@ -97,10 +103,12 @@ class CommandsSync:
         self,
         command: str | Sequence[str],
         *,
-        timeout: timedelta | float | None = None,
+        opts: RunCommandOpts | None = None,
+        timeout: Duration | None = None,
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
         keep_running: bool = False,
+        on_disconnect: OnDisconnect = "leave",
     ) -> Generator[Notice, None]:
         """Run a command and give its events as they come; nothing of them is kept.
 
@@ -108,31 +116,42 @@ class CommandsSync:
 
         Args:
             command: a text for the shell, or a list of words to run without one.
-            timeout: seconds, or a timedelta, after which it is killed.
-            env: variables to add to its environment.
-            cwd: where it runs.
+            opts: directory, environment, user, time limit; not background.
+            timeout: seconds, or a timedelta, after which it is killed; also in ``opts``.
+            env: variables to add to its environment; also in ``opts``.
+            cwd: where it runs; also in ``opts``.
             keep_running: let it go on when the loop is left early.
+            on_disconnect: as in :meth:`run`.
 
         Raises:
-            InvalidArgumentException: for an empty command.
+            InvalidArgumentException: for an empty command, or options that go against each other.
             SandboxApiException: when execd refuses.
-            SandboxConnectionException: when the connection breaks before the command ends.
+            SandboxConnectionException: when the sandbox is not reached.
+            ExecutionDisconnected: when the connection breaks before the command ends.
         """
-        opts = merged_opts(None, timeout, env, cwd)
-        call = self._connection.protocol.run(self._at, command, opts)
-        reader = ExecutionReader(keep_output=False)
-        try:
-            with self._connection.transport.stream(call) as chunks:
-                for chunk in chunks:
-                    yield from reader.feed(chunk)
-                    if reader.done:
-                        break
-        except BaseException:
-            if not keep_running and not reader.done and reader.execution.id:
-                operation = self._connection.protocol.interrupt(self._at, reader.execution.id)
-                self._connection.transport.insist(operation)
-            raise
-        reader.finish()
+        opts = merged_opts(opts, timeout, env, cwd)
+        if opts is not None and opts.background:
+            raise InvalidArgumentException("A background command has no events to stream.")
+        run = self._foreground(command, opts, on_disconnect, keep_running=keep_running)
+        with closing(run.stream()) as notices:
+            yield from notices
+
+    def _foreground(
+        self,
+        command: str | Sequence[str],
+        opts: RunCommandOpts | None,
+        on_disconnect: OnDisconnect,
+        *,
+        keep_running: bool,
+    ) -> Run:
+        protocol = self._connection.protocol
+        lifeline = Lifeline(self._connection, self._at, on_disconnect)
+        return Run(
+            self._connection,
+            lifeline.prepared(protocol.run(self._at, command, opts)),
+            stop=None if keep_running else partial(protocol.interrupt, self._at),
+            lifeline=lifeline,
+        )
 
     def interrupt(self, execution_id: str) -> None:
         """End a running command with all of its processes: politely, then by force.
@@ -191,37 +210,75 @@ class CommandsSync:
         command: str,
         *,
         working_directory: str | None = None,
-        timeout: timedelta | None = None,
+        timeout: Duration | None = None,
         handlers: ExecutionHandlers | None = None,
         check: bool = False,
+        on_stdout: Handler[OutputMessage] | None = None,
+        on_stderr: Handler[OutputMessage] | None = None,
+        keep_running: bool = False,
     ) -> Execution:
         """Run a command in a session and return what became of it.
+
+        When the wait is cancelled or interrupted, a handler fails, or the connection breaks, the
+        daemon ends the command; the session stays.
 
         Args:
             session_id: what :meth:`create_session` returned.
             command: a text for the shell.
             working_directory: where to go first.
-            timeout: after which the command is ended, and the session stays.
+            timeout: seconds, or a timedelta, after which the command is ended.
             handlers: functions to call with output and other events.
             check: raise when the command fails.
+            on_stdout: called with each piece of output; also in ``handlers``.
+            on_stderr: the same for error output, where a daemon keeps it apart.
+            keep_running: let the command go on when nobody waits any more. Daemons other than
+                ours end it all the same.
 
         Raises:
-            InvalidArgumentException: for an empty command or a negative timeout.
+            InvalidArgumentException: for an empty command or a bad timeout.
             SandboxApiException: 404 for an unknown session, 409 when it is busy.
+            ExecutionDisconnected: when the connection breaks before the command ends.
             CommandFailed: with ``check``, when the exit code is not 0.
         """
-        session = checked_id(session_id, "session id")
-
-        def end(_: Execution) -> None:
-            """A session interrupts a run whose client has left."""
-
-        call = self._connection.protocol.run_in_session(
-            self._at, session, command, working_directory, timeout
-        )
-        execution = follow(self._connection, call, handlers, end)
+        handlers = merged_handlers(handlers, on_stdout, on_stderr)
+        run = self._turn(session_id, command, working_directory, timeout, keep=keep_running)
+        execution = run.follow(handlers)
         if check:
             raise_for_exit(execution)
         return execution
+
+    def stream_in_session(
+        self,
+        session_id: str,
+        command: str,
+        *,
+        working_directory: str | None = None,
+        timeout: Duration | None = None,
+        keep_running: bool = False,
+    ) -> Generator[Notice, None]:
+        """Run a command in a session and give its events as they come; nothing of them is kept.
+
+        The command waits when nobody takes its events. Arguments and errors are those of
+        :meth:`run_in_session`.
+        """
+        run = self._turn(session_id, command, working_directory, timeout, keep=keep_running)
+        with closing(run.stream()) as notices:
+            yield from notices
+
+    def _turn(
+        self,
+        session_id: str,
+        command: str,
+        working_directory: str | None,
+        timeout: Duration | None,
+        *,
+        keep: bool,
+    ) -> Run:
+        protocol = self._connection.protocol
+        limit = None if timeout is None else duration(timeout)
+        session = checked_id(session_id, "session id")
+        call = protocol.run_in_session(self._at, session, command, working_directory, limit)
+        return Run(self._connection, protocol.when_left(call, "go-on") if keep else call)
 
     def delete_session(self, session_id: str) -> None:
         """End a session and everything that it started.
@@ -242,18 +299,3 @@ class CommandsSync:
             CommandFailed: when the sandbox could not keep it.
         """
         self.run(remember(key, value), check=True)
-
-
-def raise_for_exit(execution: Execution) -> None:
-    """Raise ``CommandFailed`` unless the command ended with exit code 0."""
-    if execution.exit_code == 0:
-        return
-    tail = "\n".join((execution.stderr or execution.stdout).splitlines()[-_TAIL_LINES:])
-    if execution.exit_code is None:
-        reason = execution.error.value if execution.error else "no exit code came"
-        message = f"The command did not run: {reason}"
-    else:
-        message = f"The command ended with exit code {execution.exit_code}."
-    raise CommandFailed(
-        message + (f"\n{tail}" if tail else ""), exit_code=execution.exit_code, tail=tail
-    )

@@ -5,15 +5,24 @@ Generated from ``isolation.py`` by ``scripts/make_sync.py``: change that file, `
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-from opensandbox_jupyter.models.execution import Execution, ExecutionHandlers
+from opensandbox_jupyter.models.checking import raise_for_exit
+from opensandbox_jupyter.models.durations import Duration
+from opensandbox_jupyter.models.execution import (
+    Execution,
+    ExecutionHandlers,
+    Handler,
+    OutputMessage,
+)
+from opensandbox_jupyter.models.merging import merged_handlers, merged_isolated_opts
 from opensandbox_jupyter.sync.connection import ConnectionSync, checked_id
 from opensandbox_jupyter.sync.files import FilesSync
-from opensandbox_jupyter.sync.following import follow
+from opensandbox_jupyter.sync.following import Run
 from opensandbox_jupyter.wire.base import Operation, Origin
+from opensandbox_jupyter.wire.execution import Notice
 
 if TYPE_CHECKING:
     from opensandbox_jupyter.models.isolated import (
@@ -63,21 +72,62 @@ class IsolationSessionSync:
         *,
         opts: IsolatedRunOpts | None = None,
         handlers: ExecutionHandlers | None = None,
+        check: bool = False,
+        timeout: Duration | None = None,
+        env: Mapping[str, str] | None = None,
+        on_stdout: Handler[OutputMessage] | None = None,
+        keep_running: bool = False,
     ) -> Execution:
         """Run shell code inside and return what became of it. Its error output is in ``stdout``.
 
+        When the wait is cancelled or interrupted, a handler fails, or the connection breaks, our
+        daemon ends the run; with others it may go on until the session is deleted.
+
+        Args:
+            code: what to run.
+            opts: environment and time limit.
+            handlers: functions to call with output and other events.
+            check: raise when the code fails.
+            timeout: seconds, or a timedelta, after which it is killed, in whole seconds; also in
+                ``opts``.
+            env: variables to add to its environment; also in ``opts``.
+            on_stdout: called with each piece of output; also in ``handlers``.
+            keep_running: let it go on when nobody waits any more.
+
         Raises:
-            InvalidArgumentException: for empty code.
+            InvalidArgumentException: for empty code, or options that go against each other.
             SandboxApiException: when the session is gone.
+            ExecutionDisconnected: when the connection breaks before the end.
+            CommandFailed: with ``check``, when the exit code is not 0.
         """
-        from opensandbox_jupyter.models.isolated import IsolatedRunOpts
+        handlers = merged_handlers(handlers, on_stdout, None)
+        run = self._begin(code, merged_isolated_opts(opts, timeout, env), keep=keep_running)
+        execution = run.follow(handlers)
+        if check:
+            raise_for_exit(execution)
+        return execution
 
-        def end(_: Execution) -> None:
-            """The daemon ends a run whose client has left; it has no id to ask by."""
+    def stream(
+        self,
+        code: str,
+        *,
+        opts: IsolatedRunOpts | None = None,
+        timeout: Duration | None = None,
+        env: Mapping[str, str] | None = None,
+        keep_running: bool = False,
+    ) -> Generator[Notice, None]:
+        """Run shell code inside and give its events as they come; nothing of them is kept.
 
-        wanted = opts or IsolatedRunOpts()
-        call = self._connection.protocol.run_isolated(self._at, code, wanted)
-        return follow(self._connection, call, handlers, end)
+        The code waits when nobody takes its events. Arguments and errors are those of :meth:`run`.
+        """
+        run = self._begin(code, merged_isolated_opts(opts, timeout, env), keep=keep_running)
+        with closing(run.stream()) as notices:
+            yield from notices
+
+    def _begin(self, code: str, opts: IsolatedRunOpts, *, keep: bool) -> Run:
+        protocol = self._connection.protocol
+        call = protocol.run_isolated(self._at, code, opts)
+        return Run(self._connection, protocol.when_left(call, "go-on") if keep else call)
 
     def run_background(
         self, code: str, *, opts: IsolatedRunOpts | None = None
@@ -161,8 +211,12 @@ class IsolationServiceSync:
         profile: str | None = None,
         share_net: bool | None = None,
         binds: Sequence[BindMount] | None = None,
+        check: bool = False,
+        timeout: Duration | None = None,
+        env: Mapping[str, str] | None = None,
+        on_stdout: Handler[OutputMessage] | None = None,
     ) -> Execution:
-        """Open a session, run shell code in it, and end it again."""
+        """Open a session, run shell code in it, and end it again; see :meth:`session`."""
         from opensandbox_jupyter.models.isolated import (
             CreateIsolatedSessionRequest,
             IsolatedWorkspaceSpec,
@@ -177,7 +231,15 @@ class IsolationServiceSync:
             }
         )
         with self.session(request) as session:
-            return session.run(code, opts=opts, handlers=handlers)
+            return session.run(
+                code,
+                opts=opts,
+                handlers=handlers,
+                check=check,
+                timeout=timeout,
+                env=env,
+                on_stdout=on_stdout,
+            )
 
     @contextmanager
     def session(self, request: CreateIsolatedSessionRequest) -> Iterator[IsolationSessionSync]:

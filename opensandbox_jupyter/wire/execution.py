@@ -44,6 +44,7 @@ class ExecutionReader:
         self._seams = {"stdout": Seams(), "stderr": Seams()}
         self.execution = Execution(logs=ExecutionLogs.of(**self._kept))
         self.done = False
+        self.is_broken = False
         self._keep = keep_output
         self._tell_output = tell_output
         self._has_exit_code = has_exit_code
@@ -59,8 +60,13 @@ class ExecutionReader:
         try:
             events = self._decoder.feed(chunk)
         except ValueError as cause:
+            self.is_broken = True
             raise SandboxConnectionException(str(cause), cause=cause) from cause
         return self._notices(events)
+
+    def close(self) -> list[Notice]:
+        """Return what a last frame tells that no line feed ended."""
+        return self._notices(self._decoder.close())
 
     def finish(self) -> Execution:
         """Return the execution, once the stream has ended.
@@ -68,7 +74,7 @@ class ExecutionReader:
         Raises:
             SandboxConnectionException: when the stream was cut before the end of the command.
         """
-        self._notices(self._decoder.close())
+        self.close()
         if not self.done:
             raise SandboxConnectionException(
                 "The connection to the sandbox broke before the command ended.",

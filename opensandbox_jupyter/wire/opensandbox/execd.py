@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 from opensandbox_jupyter import models
-from opensandbox_jupyter.constants import LOGS_CURSOR_HEADER, OUTPUT_HEADER
+from opensandbox_jupyter.constants import LOGS_CURSOR_HEADER, OUTPUT_HEADER, WHEN_LEFT_HEADER
 from opensandbox_jupyter.exceptions import InvalidArgumentException
 from opensandbox_jupyter.wire.base import Call, Operation, Origin
 from opensandbox_jupyter.wire.errors import decode_json, expect, invalid_answer
@@ -53,6 +54,16 @@ class Commands(CommandCalls):
         if opts is not None:
             body.update(_options(opts))
         return Call("run_command", sandbox, "POST", "/command", headers=STREAM, json=to_json(body))
+
+    def when_left(self, call: Call, wish: Literal["go-on", "hold"]) -> Call:
+        """A header of our own, which other daemons pass over."""
+        return replace(call, headers={**call.headers, WHEN_LEFT_HEADER: wish})
+
+    def reattach(self, sandbox: Origin, execution_id: str, since: int) -> Call:
+        """GET /command/{id}/stream?since=, of our own; 404 from other daemons."""
+        path = f"/command/{quote(execution_id, safe='')}/stream"
+        query = [("since", str(since))]
+        return Call("reattach", sandbox, "GET", path, query, headers=STREAM)
 
     def interrupt(self, sandbox: Origin, execution_id: str) -> Operation[None]:
         """DELETE /command?id=; ends the whole process group."""
@@ -100,8 +111,6 @@ class Commands(CommandCalls):
         """POST /session/{id}/run; the timeout goes in milliseconds."""
         if not command.strip():
             raise InvalidArgumentException("The command is empty.")
-        if timeout is not None and timeout < timedelta(0):
-            raise InvalidArgumentException("The command's timeout is negative.")
         body: dict[str, Any] = {"command": command}
         if working_directory is not None:
             body["cwd"] = working_directory

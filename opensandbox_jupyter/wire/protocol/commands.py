@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Literal
 
 from opensandbox_jupyter import models
 from opensandbox_jupyter.wire.base import Call, Operation, Origin
@@ -28,6 +29,17 @@ class CommandCalls(Refusal):
     ) -> Call:
         """Run a command; the answer streams its events."""
         self._lacks("running commands")
+
+    def when_left(self, call: Call, wish: Literal["go-on", "hold"]) -> Call:
+        """Return ``call`` with a wish for the time when its client has left; it may be ignored.
+
+        ``go-on`` lets the run go on, ``hold`` keeps its output for a client that comes back.
+        """
+        return call
+
+    def reattach(self, sandbox: Origin, execution_id: str, since: int) -> Call:
+        """Go on with the stream of a command that is held, behind its first ``since`` bytes."""
+        self._lacks("going on with a stream")
 
     def interrupt(self, sandbox: Origin, execution_id: str) -> Operation[None]:
         """End a running command."""
