@@ -121,3 +121,18 @@ async def test_variables_stay(sandbox: Any) -> None:
 async def test_what_is_no_variable(sandbox: Any, key: str, value: str) -> None:
     with pytest.raises(InvalidArgumentException):
         await sandbox.commands.set_env(key, value)
+
+
+async def test_checked_code_raises_what_it_raised(sandbox: Any) -> None:
+    with pytest.raises(CommandFailed, match="ZeroDivisionError: division by zero") as caught:
+        await sandbox.codes.run("import sys; sys.stderr.write('why'); 1 / 0", check=True)
+    assert caught.value.exit_code is None
+    assert caught.value.tail == "why"
+    assert caught.value.execution.error.name == "ZeroDivisionError"
+    assert (await sandbox.codes.run("2", check=True)).text == "2"
+
+
+async def test_code_streams_its_events(sandbox: Any) -> None:
+    kinds = [type(event).__name__ async for event in sandbox.codes.stream("print('out')\n'value'")]
+    assert kinds[:2] == ["ExecutionInit", "OutputMessage"]
+    assert kinds[-2:] == ["ExecutionResult", "ExecutionComplete"]

@@ -294,3 +294,37 @@ async def test_who_leaves_a_stream_ends_the_command(
             assert any(isinstance(event, OutputMessage) for event in events)
     left = await sandbox.commands.run("pgrep -fc '^sleep 4711' || true")
     assert left.text == ("1" if keep_running else "0")
+
+
+async def test_what_shall_go_on_outlives_its_handler(sandbox: Any) -> None:
+    def explode(_: object) -> None:
+        raise RuntimeError("boom")
+
+    commands = sandbox.commands
+    session = await commands.create_session()
+    runs = [
+        lambda **more: commands.run("echo x; exec sleep 4801", on_stdout=explode, **more),
+        lambda **more: commands.run_in_session(
+            session, "echo x; sleep 4801", on_stdout=explode, **more
+        ),
+        lambda **more: sandbox.codes.run(
+            "echo x; sleep 4801", language="bash", on_stdout=explode, **more
+        ),
+    ]
+    for number, run in enumerate(runs, 1):
+        with pytest.raises(RuntimeError, match="boom"):
+            await run(keep_running=True)
+        left = await commands.run("pgrep -fc '^sleep 4801'")
+        assert left.text == str(number)
+
+
+async def test_a_session_streams_and_its_reader_slows_it_down(sandbox: Any) -> None:
+    session = await sandbox.commands.create_session()
+    text = ""
+    async for event in sandbox.commands.stream_in_session(session, "seq 20000; cd /tmp"):
+        text += getattr(event, "text", "") if isinstance(event, OutputMessage) else ""
+    assert text == "".join(f"{n}\n" for n in range(1, 20001))
+    assert (await sandbox.commands.run_in_session(session, "pwd", timeout=9.5)).text == "/tmp"
+    for nonsense in (-1, "soon", float("nan")):
+        with pytest.raises(InvalidArgumentException, match="length of time"):
+            await sandbox.commands.run_in_session(session, "true", timeout=nonsense)

@@ -9,7 +9,11 @@ from typing import Any
 
 import pytest
 
-from opensandbox_jupyter.exceptions import SandboxApiException
+from opensandbox_jupyter.exceptions import (
+    CommandFailed,
+    InvalidArgumentException,
+    SandboxApiException,
+)
 from opensandbox_jupyter.models.execution import ExecutionHandlers
 from opensandbox_jupyter.models.isolated import (
     BindMount,
@@ -64,7 +68,32 @@ async def test_sessions_from_create_to_delete(sdk: SimpleNamespace) -> None:
     once = await isolation.run_once("pwd", workspace="/workspace", workspace_mode="rw")
     assert once.exit_code == 0
     assert await isolation.list() == []
+    await runs_that_nobody_waits_for(sandbox, await isolation.create(wanted))
     await sandbox.destroy()
+
+
+async def runs_that_nobody_waits_for(sandbox: Any, session: Any) -> None:
+    def explode(_: object) -> None:
+        raise RuntimeError("boom")
+
+    async def left() -> str:
+        return str((await session.run("pgrep -fc '^sleep 4802' || true")).text)
+
+    with pytest.raises(RuntimeError, match="boom"):
+        await session.run("echo x; sleep 4802", on_stdout=explode, keep_running=True)
+    assert await left() == "1"
+    with pytest.raises(RuntimeError, match="boom"):
+        await session.run("pkill sleep; echo x; sleep 4802", on_stdout=explode)
+    while await left() != "0":
+        await asyncio.sleep(0.02)
+
+    with pytest.raises(CommandFailed, match="exit code 9"):
+        await session.run("exit 9", check=True, env={"A": "b"})
+    assert (await session.run("sleep 60", timeout=0.5)).exit_code == -1
+    with pytest.raises(InvalidArgumentException, match="twice"):
+        await session.run("true", opts=IsolatedRunOpts(timeout_seconds=1), timeout=1)
+    kinds = [type(event).__name__ async for event in session.stream("echo x")]
+    assert kinds == ["OutputMessage", "ExecutionComplete"]
 
 
 async def test_without_the_extension_it_says_which(sandbox: Any) -> None:

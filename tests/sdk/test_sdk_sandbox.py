@@ -160,16 +160,9 @@ async def test_a_health_check_of_ones_own_decides(sdk: SimpleNamespace) -> None:
 async def test_a_sandbox_that_does_not_become_ready_is_killed(sdk: SimpleNamespace) -> None:
     refusals = []
 
-    if sdk.name == "async":
-
-        async def never(box: Any) -> bool:
-            refusals.append(box.id)
-            return False
-    else:
-
-        def never(box: Any) -> bool:  # type: ignore[misc]
-            refusals.append(box.id)
-            return False
+    def never(box: Any) -> bool:
+        refusals.append(box.id)
+        return False
 
     with pytest.raises(SandboxReadyTimeoutException):
         await sdk.Sandbox.create("base", ready_timeout=timedelta(seconds=1), health_check=never)

@@ -35,7 +35,7 @@ class CommandCalls(Refusal):
 
         ``go-on`` lets the run go on, ``hold`` keeps its output for a client that comes back.
         """
-        return call
+        self._lacks("runs that outlive their client")
 
     def reattach(self, sandbox: Origin, execution_id: str, since: int) -> Call:
         """Go on with the stream of a command that is held, behind its first ``since`` bytes."""
