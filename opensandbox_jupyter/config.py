@@ -5,12 +5,14 @@ What is left out is decided by :mod:`opensandbox_jupyter.settings`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict, Field, field_validator
 
 from opensandbox_jupyter.models._base import Request
+from opensandbox_jupyter.secrecy import unlocked, without_credentials
 from opensandbox_jupyter.settings import Settings
 
 if TYPE_CHECKING:
@@ -48,6 +50,18 @@ class _Connection(Request):
         if value is not None and value <= timedelta(0):
             raise ValueError("must be positive")
         return value
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, without_credentials(value) if name == "domain" and value else value
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Leave out what is secret or belongs to this process; a profile's name goes along."""
+        state = super().__getstate__()
+        domain = self.domain and unlocked(self.domain)
+        left: dict[str, Any]
+        left = {"api_key": None, "headers": {}, "transport": None, "domain": domain}
+        return {**state, "__dict__": {**state["__dict__"], **left}}
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -89,6 +103,10 @@ class _Connection(Request):
 
 class ConnectionConfig(_Connection):
     """How the async SDK reaches its server. All fields are optional.
+
+    A pickled configuration has lost ``api_key``, ``headers``, ``transport`` and the credentials of
+    its address: where it is read, the key comes from the environment or the profile there. Handles
+    on sandboxes are not pickled at all; pass their ids.
 
     Args:
         api_key: the key; else ``OPEN_SANDBOX_API_KEY``, else the profile.

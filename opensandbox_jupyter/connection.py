@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from opensandbox_jupyter.constants import API_KEY_HEADER
 from opensandbox_jupyter.exceptions import InvalidArgumentException
+from opensandbox_jupyter.secrecy import Unpicklable
 from opensandbox_jupyter.wire.base import Origin
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Connection"]
 
 
-class Connection:
+class Connection(Unpicklable):
     """What handles share: where to send, how to say it, and who carries it."""
 
     def __init__(

@@ -4,7 +4,8 @@
 
     SandboxException                        the root: one ``except`` catches all of it
     ├── SandboxApiException                 a server answered with status 300 or above
-    │   └── SandboxRateLimitException       … 429; ``retry_after`` says how long to wait
+    │   ├── SandboxRateLimitException       … 429; ``retry_after`` says how long to wait
+    │   └── MalformedAnswerException        … or with a body that cannot be read
     ├── SandboxInternalException            something failed on this side of the wire
     │   ├── SandboxTimeoutException         no answer within ``request_timeout``
     │   └── SandboxConnectionException      the server was not reached, or it hung up
@@ -32,7 +33,7 @@ Each error is one sentence that says what happened, with a ``hint`` that says wh
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from opensandbox_jupyter.models.execd import CommandStatus
@@ -45,6 +46,7 @@ __all__ = [
     "InvalidArgumentException",
     "IsolationUnavailableException",
     "LocalServerException",
+    "MalformedAnswerException",
     "PtyAlreadyConnected",
     "PtyException",
     "PtySessionGone",
@@ -116,7 +118,8 @@ class SandboxException(Exception):
         hint: what to do next, one sentence, or ``None``.
         error: the machine-readable reason.
         request_id: the server's ``X-Request-ID``, to find the request in its log.
-        cause: the lower error that led to this one.
+        operation: the operation's name, for example ``get_sandbox``, once something was sent.
+        cause: the lower error that led to this one; it is not pickled, since it may hold a key.
         is_retryable: whether the same call may well succeed when made again.
     """
 
@@ -137,10 +140,14 @@ class SandboxException(Exception):
         self.cause = cause
         self.error = error or SandboxError(self.default_code, message)
         self.request_id = request_id
+        self.operation: str | None = None
         self.hint = hint
         self.is_retryable = is_retryable
         if cause is not None:
             self.__cause__ = cause
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _revived, (type(self), self.args, {**self.__dict__, "cause": None})
 
     def __str__(self) -> str:
         text = super().__str__()
@@ -162,8 +169,7 @@ class SandboxApiException(SandboxException):
 
     Attributes:
         status_code: the HTTP status, or ``None`` when the error came inside a stream.
-        response_body: the first bytes of the answer, as sent.
-        operation: the operation's name, for example ``get_sandbox``.
+        response_body: the first bytes of the answer, as sent, but without keys.
     """
 
     default_code = SandboxError.UNEXPECTED_RESPONSE
@@ -198,6 +204,15 @@ class SandboxRateLimitException(SandboxApiException):
 
     default_code = SandboxError.RATE_LIMIT
     retry_after: timedelta | None = None
+
+
+def _revived(
+    kind: type[SandboxException], arguments: tuple[Any, ...], state: dict[str, Any]
+) -> SandboxException:
+    """Return a pickled exception as it was."""
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(state)
+    return error
 
 
 class SandboxInternalException(SandboxException):
@@ -258,6 +273,12 @@ class InvalidArgumentException(SandboxException):
     """An argument was refused before anything was sent, or an answer could not be read."""
 
     default_code = SandboxError.INVALID_ARGUMENT
+
+
+class MalformedAnswerException(SandboxApiException, InvalidArgumentException):
+    """A server's answer is not what the protocol promises; ``status_code`` may well be 200."""
+
+    default_code = SandboxError.UNEXPECTED_RESPONSE
 
 
 class UnsupportedOperationException(SandboxException):

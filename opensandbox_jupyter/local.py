@@ -24,6 +24,7 @@ from opensandbox_jupyter.runtime_file import (
     private_directory,
     proof,
 )
+from opensandbox_jupyter.secrecy import Unpicklable
 from opensandbox_jupyter.transport.failures import Failure
 from opensandbox_jupyter.transport.native import Client
 from opensandbox_jupyter.wire.base import Call, Origin
@@ -35,7 +36,7 @@ _ASK_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class LocalServer:
+class LocalServer(Unpicklable):
     """A server of this user that runs: ``url`` without a trailing slash, and its key."""
 
     url: str

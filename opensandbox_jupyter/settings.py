@@ -16,6 +16,7 @@ from typing import Any
 
 from opensandbox_jupyter.exceptions import InvalidArgumentException
 from opensandbox_jupyter.profiles import choose, profile_path
+from opensandbox_jupyter.secrecy import Unpicklable, without_credentials
 
 __all__ = ["Settings", "Target"]
 
@@ -23,16 +24,19 @@ _DEFAULT_TIMEOUT = timedelta(seconds=30)
 _NAMES = ("api_key", "domain", "protocol", "request_timeout", "use_server_proxy")
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+@dataclass(frozen=True, slots=True, repr=False)
+class Target(Unpicklable):
     """A lifecycle server: its base URL, with ``/v1`` and no trailing slash, and its key."""
 
     base_url: str
-    api_key: str = field(repr=False)
+    api_key: str
+
+    def __repr__(self) -> str:
+        return f"Target({without_credentials(self.base_url)!r})"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Settings(Unpicklable):
     """What ``ConnectionConfig`` asks for, with the defaults of this moment filled in.
 
     Attributes:
@@ -46,15 +50,18 @@ class Settings:
     """
 
     domain: str | None
-    api_key: str = field(repr=False)
+    api_key: str
     protocol: str
     request_timeout: timedelta
     use_server_proxy: bool
     debug: bool = False
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
     user_agent: str | None = None
-    transport: Any = field(default=None, repr=False)
+    transport: Any = None
     profile: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Settings({without_credentials(self.base_url or '')!r}, profile={self.profile!r})"
 
     @classmethod
     def resolve(

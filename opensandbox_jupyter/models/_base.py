@@ -13,7 +13,9 @@ from opensandbox_jupyter.exceptions import InvalidArgumentException
 class Model(BaseModel):
     """A model that reads answers leniently: unknown fields are ignored, both spellings accepted."""
 
-    model_config = ConfigDict(extra="ignore", populate_by_name=True, defer_build=True)
+    model_config = ConfigDict(
+        extra="ignore", populate_by_name=True, defer_build=True, hide_input_in_errors=True
+    )
 
 
 def _sentence(error: ValidationError) -> str:

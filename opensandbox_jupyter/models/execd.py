@@ -54,7 +54,7 @@ class RunCommandOpts(Request):
     timeout: Annotated[timedelta, BeforeValidator(duration)] | None = None
     uid: _Id | None = None
     gid: _Id | None = None
-    envs: dict[str, str] | None = None
+    envs: dict[str, str] | None = Field(default=None, repr=False)
 
 
 class CommandStatus(Model):

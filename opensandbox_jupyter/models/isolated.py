@@ -121,7 +121,7 @@ class IsolatedSessionSummary(Model):
 class IsolatedRunOpts(Request):
     """How to run code in a session; ``timeout_seconds`` bounds it."""
 
-    envs: dict[str, str] | None = None
+    envs: dict[str, str] | None = Field(default=None, repr=False)
     timeout_seconds: Annotated[int, Field(ge=1)] | None = None
 
 

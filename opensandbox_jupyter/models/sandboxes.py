@@ -14,6 +14,7 @@ from typing_extensions import Self
 
 from opensandbox_jupyter.models._base import LifecycleModel, LifecycleRequest, Model
 from opensandbox_jupyter.models.endpoints import SandboxEndpoint
+from opensandbox_jupyter.secrecy import Unpicklable
 
 __all__ = [
     "OSSFS",
@@ -90,7 +91,7 @@ class SandboxOrigin:
         return [v for k, v in vars(cls).items() if k.isupper()]
 
 
-class SandboxImageAuth(LifecycleRequest):
+class SandboxImageAuth(Unpicklable, LifecycleRequest):
     """Credentials of an image registry. Sent once, never returned by a server."""
 
     username: Text
@@ -152,7 +153,7 @@ class PVC(LifecycleRequest):
     access_modes: list[str] | None = None
 
 
-class OSSFS(LifecycleRequest):
+class OSSFS(Unpicklable, LifecycleRequest):
     """A bucket of an object store, mounted as a file system."""
 
     bucket: Annotated[Text, Field(min_length=3, max_length=63)]

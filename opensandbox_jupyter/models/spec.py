@@ -34,7 +34,7 @@ class SandboxSpec:
     snapshot_id: str | None = None
     template_id: str | None = None
     timeout: timedelta | None = None
-    env: Mapping[str, str] | None = None
+    env: Mapping[str, str] | None = field(default=None, repr=False)
     metadata: Mapping[str, str] | None = None
     resource: Mapping[str, str] | None = None
     resource_requests: Mapping[str, str] | None = None

@@ -72,7 +72,7 @@ class CreateTemplateRequest(LifecycleRequest):
     publish: Text
     resource_limits: dict[str, str] | None = None
     entrypoint: list[str] | None = None
-    env: dict[str, str] | None = None
+    env: dict[str, str] | None = Field(default=None, repr=False)
     metadata: dict[str, str] | None = None
     readiness: TemplateReadiness | None = None
     format: Format | None = None
@@ -90,7 +90,7 @@ class TemplateInfo(LifecycleModel):
     updated_at: datetime
     resource_limits: dict[str, str] | None = None
     entrypoint: list[str] | None = None
-    env: dict[str, str] | None = None
+    env: dict[str, str] | None = Field(default=None, repr=False)
     metadata: dict[str, str] | None = None
     readiness: TemplateReadiness | None = None
 

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from opensandbox_jupyter.models._base import LifecycleModel, LifecycleRequest
 from opensandbox_jupyter.models.sandboxes import Text
+from opensandbox_jupyter.secrecy import Unpicklable
 
 __all__: list[str] = [
     "Credential",
@@ -36,7 +37,7 @@ class CredentialProxyConfig(LifecycleRequest):
     enabled: bool = False
 
 
-class InlineCredentialSource(LifecycleRequest):
+class InlineCredentialSource(Unpicklable, LifecycleRequest):
     """A secret itself. It is sent once, and never comes back."""
 
     value: str = Field(repr=False)

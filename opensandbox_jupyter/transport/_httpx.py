@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from opensandbox_jupyter.transport._choice import unusable_proxy
 from opensandbox_jupyter.transport.failures import (
     BadAddress,
     Broken,
@@ -15,7 +16,7 @@ from opensandbox_jupyter.transport.failures import (
     TooSlow,
     Unreachable,
 )
-from opensandbox_jupyter.transport.request import Upload
+from opensandbox_jupyter.transport.request import Upload, bare
 from opensandbox_jupyter.wire.base import Call
 
 if TYPE_CHECKING:
@@ -45,10 +46,11 @@ def request_arguments(call: Call, body: Callable[[Upload], Any]) -> dict[str, An
 
     An upload is made by us, as ``body`` carries it, so that it goes out in pieces as it is made.
     """
-    headers = {**call.origin.headers, **call.headers}
+    base_url, authorization = bare(call.origin.base_url)
+    headers = {**authorization, **call.origin.headers, **call.headers}
     arguments: dict[str, Any] = {
         "method": call.method,
-        "url": call.origin.base_url + call.path,
+        "url": base_url + call.path,
         "headers": headers,
     }
     if call.query:
@@ -71,6 +73,18 @@ def stream_timeout(client: httpx.Client | httpx.AsyncClient, call: Call) -> http
     return httpx.Timeout(
         connect=known.connect, write=known.write, pool=known.pool, read=call.patience
     )
+
+
+@contextmanager
+def named_proxies() -> Iterator[None]:
+    """Say in one sentence that a proxy of the environment cannot be used, without its password."""
+    try:
+        yield
+    except (ImportError, ValueError, httpx.InvalidURL) as cause:
+        kind = type(cause).__name__
+    else:
+        return
+    raise unusable_proxy(kind)
 
 
 @contextmanager

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import InvalidProxy, InvalidStatus
 
 from opensandbox_jupyter.exceptions import SandboxException
+from opensandbox_jupyter.transport._choice import censored, unusable_proxy
 from opensandbox_jupyter.transport.failures import (
     BadAddress,
     Broken,
@@ -17,6 +20,7 @@ from opensandbox_jupyter.transport.failures import (
     translated,
 )
 from opensandbox_jupyter.transport.pool import tls_context
+from opensandbox_jupyter.transport.request import bare
 from opensandbox_jupyter.wire.base import Call, Reply
 from opensandbox_jupyter.wire.errors import api_error
 
@@ -25,13 +29,16 @@ if TYPE_CHECKING:
 
 __all__ = ["address", "options", "refused", "without_redirects"]
 
+_log = logging.getLogger("opensandbox_jupyter.websocket")
+_log.setLevel(logging.INFO)  # below that, it would show the headers, and the keys among them
+
 MAX_FRAME = 2 * 1024 * 1024
 """The longest message that is taken, in bytes."""
 
 
 def address(call: Call) -> str:
     """Return the address of a WebSocket."""
-    base = call.origin.base_url
+    base, _ = bare(call.origin.base_url)
     if not base.startswith(("http://", "https://")):
         raise translated(call, BadAddress(ValueError("it is not http://host or https://host")))
     return f"ws{base.removeprefix('http')}{call.path}?{urlencode(call.query)}"
@@ -41,12 +48,14 @@ def options(
     call: Call, headers: Mapping[str, str], timeout: float, *, embedded: bool
 ) -> dict[str, Any]:
     """Return the arguments of ``connect``: bounded, uncompressed, through the user's proxy."""
-    sent = {**headers, **call.origin.headers, **call.headers}
+    _, authorization = bare(call.origin.base_url)
+    sent = {**authorization, **headers, **call.origin.headers, **call.headers}
     agent = next((sent.pop(name) for name in list(sent) if name.lower() == "user-agent"), None)
     return {
         "additional_headers": sent,
         "user_agent_header": agent,
         "compression": None,
+        "logger": _log,
         "max_size": MAX_FRAME,
         "open_timeout": timeout,
         "proxy": None if embedded else True,
@@ -61,11 +70,19 @@ def without_redirects(opening: Any) -> Any:
     return opening
 
 
-def refused(call: Call, error: Exception) -> SandboxException:
-    """Return the exception of a WebSocket that was not opened, or that broke."""
+def refused(
+    call: Call, error: Exception, headers: Mapping[str, str] = MappingProxyType({})
+) -> SandboxException:
+    """Return the exception of a WebSocket that was not opened, or that broke.
+
+    Its ``cause`` is what may be shown of ``error``.
+    """
+    if isinstance(error, InvalidProxy | ImportError):
+        return unusable_proxy(type(error).__name__)
     if isinstance(error, InvalidStatus):
         response: Response = error.response
-        headers = {name.lower(): value for name, value in response.headers.raw_items()}
-        return api_error(call, Reply(response.status_code, headers, bytes(response.body or b"")))
+        said = {name.lower(): value for name, value in response.headers.raw_items()}
+        reply = Reply(response.status_code, said, bytes(response.body or b""))
+        return api_error(call, censored(reply, headers))
     failure: Failure = Unreachable(error) if isinstance(error, OSError) else Broken(error)
     return translated(call, failure)

@@ -13,11 +13,14 @@ from opensandbox_jupyter.exceptions import InvalidArgumentException, SandboxExce
 from opensandbox_jupyter.transport._choice import (
     MAX_ERROR_BODY,
     TAIL_BOUND,
+    censored,
     common_headers,
+    go_on,
+    located,
     log,
     needs_httpx,
 )
-from opensandbox_jupyter.transport.failures import Failure, translated
+from opensandbox_jupyter.transport.failures import Failure
 from opensandbox_jupyter.wire.base import Call, Effect, Operation, Reply, Sleep
 from opensandbox_jupyter.wire.errors import api_error
 
@@ -72,7 +75,7 @@ class BlockingTransport:
                 except BaseException as error:
                     effect = operation.throw(error)
                 else:
-                    effect = operation.send(answer)
+                    effect = go_on(operation, effect, answer, self._headers)
         except StopIteration as end:
             result: T = end.value
             return result
@@ -154,25 +157,29 @@ class BlockingTransport:
     def _answer(self, call: Call) -> Iterator[_Answer]:
         """Send ``call`` and give its answer, which is a success."""
         _log(call)
+        headers: Mapping[str, str] = {}
         try:
             answer = self._client.stream(call)
+            headers = answer.headers
             try:
                 if answer.status not in (200, 206):
                     body = _head(answer)
-                    raise api_error(call, Reply(answer.status, answer.headers, body))
+                    reply = Reply(answer.status, answer.headers, body)
+                    raise api_error(call, censored(reply, self._headers))
                 yield answer
             finally:
                 answer.close()
         except Failure as failure:
-            raise translated(call, failure) from failure.reason
+            raise located(failure, call, headers or failure.headers) from failure.reason
 
     def _perform(self, effect: Effect, check: Check | None) -> object:
         if isinstance(effect, Call):
             _log(effect)
             try:
-                return self._client.fetch(effect)
+                reply = self._client.fetch(effect)
             except Failure as failure:
-                raise translated(effect, failure) from failure.reason
+                raise located(failure, effect, failure.headers) from failure.reason
+            return reply if reply.status < 300 else censored(reply, self._headers)
         if isinstance(effect, Sleep):
             time.sleep(effect.seconds)
             return None
@@ -200,4 +207,4 @@ def _client(settings: Settings, *, embedded: bool) -> _Client:
 
 
 def _log(call: Call) -> None:
-    log.debug("%s: %s %s", call.name, call.method, call.origin.base_url + call.path)
+    log.debug("%s: %s %s", call.name, call.method, call.origin.place + call.path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from opensandbox_jupyter.exceptions import (
     InvalidArgumentException,
     SandboxConnectionException,
@@ -23,11 +25,17 @@ _NO_SANDBOX = (
 
 
 class Failure(Exception):
-    """No answer, or not all of it. ``reason`` is the lower error, if there is one."""
+    """No answer, or not all of it.
+
+    Attributes:
+        reason: the lower error, if there is one.
+        headers: those of an answer that broke off after its head.
+    """
 
     def __init__(self, reason: BaseException | str | None = None) -> None:
         super().__init__(str(reason or type(self).__name__))
         self.reason = reason if isinstance(reason, BaseException) else self
+        self.headers: Mapping[str, str] = {}
 
 
 class Unreachable(Failure):
@@ -48,7 +56,13 @@ class BadAddress(Failure):
 
 def translated(call: Call, failure: Failure) -> SandboxException:
     """Return the exception that a caller sees for ``failure``."""
-    what, where, cause = call.name.replace("_", " "), call.origin.base_url, failure.reason
+    error = _translated(call, failure)
+    error.operation = call.name
+    return error
+
+
+def _translated(call: Call, failure: Failure) -> SandboxException:
+    what, where, cause = call.name.replace("_", " "), call.origin.place, failure.reason
     if isinstance(failure, Unreachable):
         who = "the sandbox does not answer" if call.origin.is_sandbox else "nothing answers"
         return SandboxConnectionException(

@@ -13,6 +13,7 @@ import httpx
 from opensandbox_jupyter.transport._httpx import (
     client_options,
     failures,
+    named_proxies,
     request_arguments,
     stream_timeout,
 )
@@ -66,7 +67,8 @@ class Client:
     """Sends requests and reads answers through an ``httpx.Client``."""
 
     def __init__(self, settings: Settings, headers: Mapping[str, str]) -> None:
-        self._client = httpx.Client(**client_options(settings, headers))
+        with named_proxies():
+            self._client = httpx.Client(**client_options(settings, headers))
         self._owns_client = settings.transport is None
 
     def fetch(self, call: Call) -> Reply:

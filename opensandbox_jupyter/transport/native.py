@@ -243,6 +243,8 @@ class Client:
                 link.send(request, self._timeout, streamed=streamed)
                 return link
             except BaseException as error:
+                if isinstance(error, Failure):
+                    error.headers = link.answer.headers
                 link.answer.reusable = False
                 self.give_back(request, link)
                 closed_while_idle = reused and link.answer.silent and isinstance(error, Broken)

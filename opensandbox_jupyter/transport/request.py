@@ -15,7 +15,7 @@ from opensandbox_jupyter.exceptions import InvalidArgumentException
 from opensandbox_jupyter.transport.failures import BadAddress, Broken
 from opensandbox_jupyter.wire.base import Call, Feed, Origin, Part
 
-__all__ = ["Door", "Request", "RequestWriter", "Upload", "at_hand"]
+__all__ = ["Door", "Request", "RequestWriter", "Upload", "at_hand", "bare"]
 
 PIECE = 1024 * 1024
 """How much of an upload is handed to a socket at once, in bytes."""
@@ -48,8 +48,8 @@ class _Route:
     origin: Origin
     door: Door
     prefix: str
-    headers: Mapping[str, bytes]
-    block: bytes
+    headers: Mapping[str, bytes] = field(repr=False)
+    block: bytes = field(repr=False)
 
 
 class Upload:
@@ -116,7 +116,7 @@ class Request:
     """One request, ready to be sent: its head with a small body, or with an upload after it."""
 
     door: Door
-    head: bytes
+    head: bytes = field(repr=False)
     idempotent: bool
     upload: Upload | None = field(default=None)
     patience: float | None = None
@@ -176,8 +176,19 @@ class RequestWriter:
         return route
 
 
+def bare(address: str) -> tuple[str, dict[str, str]]:
+    """Return an address without user and password, and the header that says them instead."""
+    userinfo, separator, _ = address.partition("://")[2].partition("/")[0].rpartition("@")
+    if not separator:
+        return address, {}
+    pair = ":".join(unquote(word) for word in (f"{userinfo}:").split(":", 2)[:2])
+    header = "Basic " + base64.b64encode(pair.encode()).decode()
+    return address.replace(f"{userinfo}@", "", 1), {"Authorization": header}
+
+
 def _address(base_url: str) -> tuple[Door, str, dict[str, str]]:
     """Return where an address leads, its path, and the headers that it asks for."""
+    base_url, authorization = bare(base_url)
     try:
         if _NO_ADDRESS.search(base_url):
             raise ValueError("it holds a blank or a control character")
@@ -191,10 +202,7 @@ def _address(base_url: str) -> tuple[Door, str, dict[str, str]]:
         raise BadAddress(cause) from cause
     shown = f"[{name}]" if ":" in name else name
     headers = {"Host": shown if port == _PORTS[scheme] else f"{shown}:{port}"}
-    if parts.username is not None:
-        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
-    return Door(name, port, scheme == "https"), parts.path, headers
+    return Door(name, port, scheme == "https"), parts.path, {**headers, **authorization}
 
 
 def _target(route: _Route, call: Call) -> bytes:
@@ -228,12 +236,10 @@ def _line(name: str, value: str) -> bytes:
             f"The header {name!r} cannot be sent: it holds a line end or a control character.",
             hint="Look at ConnectionConfig(headers=..., api_key=...) and at the call's arguments.",
         )
-    try:
-        return f"{name}: {value.strip()}\r\n".encode("latin-1")
-    except UnicodeEncodeError as cause:
-        raise InvalidArgumentException(
-            f"The header {name!r} cannot be sent: it is not Latin-1.", cause=cause
-        ) from cause
+    line = f"{name}: {value.strip()}\r\n"
+    if max(line) > "\xff":
+        raise InvalidArgumentException(f"The header {name!r} cannot be sent: it is not Latin-1.")
+    return line.encode("latin-1")
 
 
 def _part_head(part: Part, boundary: str) -> bytes:

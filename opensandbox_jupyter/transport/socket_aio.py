@@ -66,6 +66,7 @@ async def open_socket(
     try:
         opening = connect(address(call), **options(call, headers, timeout, embedded=embedded))
         connection = await without_redirects(opening)
-    except (OSError, WebSocketException, asyncio.TimeoutError) as cause:
-        raise refused(call, cause) from cause
+    except (ImportError, OSError, WebSocketException, asyncio.TimeoutError) as cause:
+        error = refused(call, cause, headers)
+        raise error from error.cause
     return Socket(call, connection)

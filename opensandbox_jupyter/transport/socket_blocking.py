@@ -67,6 +67,7 @@ def open_socket(
     try:
         opening = _connect(address(call), **options(call, headers, timeout, embedded=embedded))
         connection = without_redirects(opening).__enter__()
-    except (OSError, WebSocketException) as cause:
-        raise refused(call, cause) from cause
+    except (ImportError, OSError, WebSocketException) as cause:
+        error = refused(call, cause, headers)
+        raise error from error.cause
     return Socket(call, connection)

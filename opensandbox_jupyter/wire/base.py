@@ -12,21 +12,31 @@ from dataclasses import dataclass, field
 from io import IOBase
 from typing import Any, TypeVar
 
+from opensandbox_jupyter.secrecy import Unpicklable, without_credentials
+
 __all__ = ["Call", "Effect", "Feed", "Operation", "Origin", "Part", "Probe", "Reply", "Sleep"]
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+@dataclass(frozen=True, slots=True, repr=False)
+class Origin(Unpicklable):
     """Where requests go: ``base_url`` without a trailing slash, and the headers that it wants.
 
     ``is_sandbox`` tells one sandbox's daemon from the lifecycle server, for messages of errors.
     """
 
     base_url: str
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
     is_sandbox: bool = False
+
+    def __repr__(self) -> str:
+        return f"Origin({self.place!r})"
+
+    @property
+    def place(self) -> str:
+        """The address as it may be shown."""
+        return without_credentials(self.base_url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +66,9 @@ class Call:
     method: str
     path: str
     query: Sequence[tuple[str, str]] = ()
-    headers: Mapping[str, str] = field(default_factory=dict)
-    json: bytes | None = None
-    parts: Iterable[Part] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    json: bytes | None = field(default=None, repr=False)
+    parts: Iterable[Part] | None = field(default=None, repr=False)
     patience: float | None = None
     """Seconds until a streamed answer must begin; ``None`` waits."""
 
@@ -68,8 +78,8 @@ class Reply:
     """The whole answer to a call. Header names are lower-case."""
 
     status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -10,16 +10,18 @@ import msgspec
 
 from opensandbox_jupyter.constants import REQUEST_ID_HEADER
 from opensandbox_jupyter.exceptions import (
-    InvalidArgumentException,
+    MalformedAnswerException,
     SandboxApiException,
     SandboxError,
     SandboxRateLimitException,
 )
+from opensandbox_jupyter.secrecy import masked, secrets_of, secrets_within
 from opensandbox_jupyter.wire.base import Call, Reply
 
-__all__ = ["api_error", "decode_json", "expect"]
+__all__ = ["about", "api_error", "decode_json", "expect"]
 
 _EXCERPT = 512
+_MOST_BODY = 64 * 1024
 _ANY_2XX = range(200, 300)
 _decode = msgspec.json.Decoder().decode
 
@@ -45,19 +47,20 @@ def expect(call: Call, reply: Reply, statuses: Collection[int] = _ANY_2XX) -> Re
 
 def api_error(call: Call, reply: Reply) -> SandboxApiException:
     """Return the exception for an answer that is not a success."""
-    code, message = _reason(reply.body)
+    body = masked(reply.body, _secrets(call))
+    code, message = _reason(body)
     kind = SandboxRateLimitException if reply.status == 429 else SandboxApiException
     what = call.name.replace("_", " ")
     if message is None:
-        excerpt = reply.body[:_EXCERPT].decode("utf-8", "replace").strip()
+        excerpt = body[:_EXCERPT].decode("utf-8", "replace").strip()
         message = excerpt or "the answer has no body"
     error = kind(
         f"{what} failed with status {reply.status}: {message}",
         status_code=reply.status,
-        response_body=reply.body,
+        response_body=body[:_MOST_BODY],
         operation=call.name,
         error=SandboxError(code or SandboxError.UNEXPECTED_RESPONSE, message),
-        request_id=reply.headers.get(REQUEST_ID_HEADER.lower(), "").strip() or None,
+        request_id=_request_id(reply),
         hint=_hint(reply.status, code),
     )
     if isinstance(error, SandboxRateLimitException):
@@ -74,23 +77,41 @@ def decode_json(call: Call, reply: Reply) -> Any:
     try:
         return _decode(reply.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as cause:
-        raise SandboxApiException(
+        raise MalformedAnswerException(
             f"{call.name.replace('_', ' ')}: the answer is not JSON.",
-            status_code=reply.status,
-            response_body=reply.body,
             operation=call.name,
             cause=cause,
-            request_id=reply.headers.get(REQUEST_ID_HEADER.lower()),
             hint="Is this the address of an OpenSandbox server? A proxy may have answered instead.",
         ) from cause
 
 
-def invalid_answer(call: Call, cause: Exception) -> InvalidArgumentException:
+def invalid_answer(call: Call, cause: Exception) -> MalformedAnswerException:
     """Return the exception for JSON that lacks what the protocol promises."""
-    return InvalidArgumentException(
+    return MalformedAnswerException(
         f"{call.name.replace('_', ' ')}: the answer is not what the protocol promises: {cause}",
+        operation=call.name,
         cause=cause,
+        hint="The server may be newer or older than this package, or no OpenSandbox server.",
     )
+
+
+def about(error: MalformedAnswerException, call: Call, reply: Reply) -> MalformedAnswerException:
+    """Say in ``error`` which answer it was that could not be read."""
+    error.status_code = reply.status
+    error.response_body = masked(reply.body[:_MOST_BODY], _secrets(call))
+    error.request_id = _request_id(reply)
+    return error
+
+
+def _secrets(call: Call) -> Iterator[str]:
+    """Give what no message about a call may repeat."""
+    if call.json is not None:
+        yield from secrets_within(_decode(call.json))
+    yield from secrets_of({**call.origin.headers, **call.headers}, call.origin.base_url)
+
+
+def _request_id(reply: Reply) -> str | None:
+    return reply.headers.get(REQUEST_ID_HEADER.lower(), "").strip() or None
 
 
 def _reason(body: bytes) -> tuple[str | None, str | None]:

@@ -37,6 +37,32 @@ async def test_a_refusal_says_why(client: Colour, rude: Rude) -> None:
     assert b"x-secret: key" in server.requests[0].lower()
 
 
+async def test_no_key_is_logged_or_quoted(
+    client: Colour, rude: Rude, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = b"HTTP/1.1 400 Bad\r\nContent-Length: 14\r\n\r\nwho has my key"
+    call = Call("attach_pty", Origin(rude(always(answer)).url, {"X-Token": "my key"}), "GET", "/ws")
+
+    with (
+        caplog.at_level("DEBUG"),
+        pytest.raises(SandboxApiException, match=r"who has \*\*\*") as error,
+    ):
+        await client.connect(call)
+
+    assert "my key" not in caplog.text + str(error.value.response_body)
+
+
+async def test_a_proxy_that_cannot_be_used_is_one_sentence(
+    client: Colour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for proxy in ("ftp://me:password@p:1", "socks5://me:password@p:1"):
+        monkeypatch.setenv("HTTP_PROXY", proxy)
+        monkeypatch.setenv("ALL_PROXY", proxy)
+        with pytest.raises(SandboxException, match="proxy") as caught:
+            await client.connect(knock("http://far.example"))
+        assert "password" not in str(caught.value.__cause__) + str(caught.value)
+
+
 async def test_no_key_goes_where_an_answer_points(client: Colour, rude: Rude) -> None:
     elsewhere = rude(once(b""))
     place = elsewhere.url.replace("http", "ws").encode()

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from opensandbox_jupyter import models
+from opensandbox_jupyter.models.endpoints import SignedEndpoint
 from opensandbox_jupyter.models.spec import SandboxSpec
 from opensandbox_jupyter.wire.base import Call, Operation, Origin
 from opensandbox_jupyter.wire.errors import expect
@@ -106,7 +107,7 @@ class Lifecycle(LifecycleCalls):
         path = _sandbox(sandbox_id, f"/endpoints/{port}")
         query = [("use_server_proxy", "false"), ("expires", str(expires))]
         call = Call("get_signed_endpoint", server, "GET", path, query)
-        return read_model(call, (yield call), models.SandboxEndpoint)
+        return read_model(call, (yield call), SignedEndpoint)
 
     def endpoint(
         self, server: Origin, sandbox_id: str, port: int, *, use_server_proxy: bool
