@@ -236,14 +236,14 @@ class Sandbox(SandboxHandle):
         """Create what ``spec`` says, and wait for it; what is not ready is killed."""
         connection = await Connection.open(connection_config)
         try:
-            sandbox_id = await connection.transport.run(
-                connection.protocol.create(connection.server, spec)
+            kill = partial(connection.protocol.kill, connection.server)
+            sandbox_id = await connection.transport.secure(
+                connection.protocol.create(connection.server, spec), kill
             )
             try:
                 return await cls._reach(connection, sandbox_id, patience, health_check, skip=skip)
             except BaseException:
-                kill = connection.protocol.kill(connection.server, sandbox_id)
-                await connection.transport.insist(kill)
+                await connection.transport.insist(kill(sandbox_id))
                 raise
         except BaseException:
             await connection.close()

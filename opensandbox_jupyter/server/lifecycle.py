@@ -105,6 +105,8 @@ class _Calls:
     async def create(self, request: Request) -> Response:
         wanted = decode(await json_body(request), CreateSandbox)
         record = await self._sandboxes.create(self._templates.expand(wanted))
+        if await request.is_disconnected():  # nobody would ever know its id
+            await self._sandboxes.delete(record.id)
         answer = _view(record)
         answer.pop("image", None)
         return json_response(answer, 202)

@@ -233,14 +233,14 @@ class SandboxSync(SandboxHandleSync):
         """Create what ``spec`` says, and wait for it; what is not ready is killed."""
         connection = ConnectionSync.open(connection_config)
         try:
-            sandbox_id = connection.transport.run(
-                connection.protocol.create(connection.server, spec)
+            kill = partial(connection.protocol.kill, connection.server)
+            sandbox_id = connection.transport.secure(
+                connection.protocol.create(connection.server, spec), kill
             )
             try:
                 return cls._reach(connection, sandbox_id, patience, health_check, skip=skip)
             except BaseException:
-                kill = connection.protocol.kill(connection.server, sandbox_id)
-                connection.transport.insist(kill)
+                connection.transport.insist(kill(sandbox_id))
                 raise
         except BaseException:
             connection.close()

@@ -144,6 +144,22 @@ class AsyncTransport:
         if not task.done():
             task.cancel()
 
+    async def secure(self, operation: Operation[T], undo: Callable[[T], Operation[Any]]) -> T:
+        """Run an operation whose result must not be lost.
+
+        Whoever is cancelled meanwhile still waits a little for the result, which is then undone.
+        """
+        task = asyncio.ensure_future(self.run(operation))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await asyncio.wait([task], timeout=_CLEANUP_BOUND)
+            if not task.done():
+                task.cancel()
+            elif not task.cancelled() and task.exception() is None:
+                await self.insist(undo(task.result()))
+            raise
+
     async def tell(self, handler: Callable[..., Any] | None, *news: object) -> Any:
         """Call a user's function, plain or async, and return what it says."""
         answer = None if handler is None else handler(*news)

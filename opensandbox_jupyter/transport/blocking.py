@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -33,6 +35,8 @@ __all__ = ["BlockingTransport", "Pieces"]
 T = TypeVar("T")
 Check = Callable[[], bool]
 Pieces = Generator[T, None, None]
+
+_CLEANUP_BOUND = 6.0
 
 
 class _Answer(Protocol):
@@ -121,6 +125,37 @@ class BlockingTransport:
         """Run a clean-up; silent when it fails."""
         with suppress(SandboxException):
             self.run(operation)
+
+    def secure(self, operation: Operation[T], undo: Callable[[T], Operation[Any]]) -> T:
+        """Run an operation whose result must not be lost.
+
+        Who is interrupted meanwhile still waits a little for the result, which is then undone.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            return self.run(operation)  # nobody interrupts it
+        results: list[T] = []
+        errors: list[BaseException] = []
+        ended = threading.Event()
+
+        def work() -> None:
+            try:
+                results.append(self.run(operation))
+            except BaseException as error:
+                errors.append(error)
+            ended.set()
+
+        thread = threading.Thread(target=copy_context().run, args=(work,), daemon=True)
+        try:
+            thread.start()
+            ended.wait()
+        except KeyboardInterrupt:
+            ended.wait(_CLEANUP_BOUND)
+            for result in results:
+                self.insist(undo(result))
+            raise
+        if errors:
+            raise errors[0]
+        return results[0]
 
     def tell(self, handler: Callable[..., Any] | None, *news: object) -> Any:
         """Call a user's function, and return what it says.

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from opensandbox_jupyter.exceptions import (
+    InvalidArgumentException,
     SandboxApiException,
     SandboxException,
     SandboxReadyTimeoutException,
@@ -99,13 +100,20 @@ def wait_ready(
             if (yield Probe()):
                 return
         except SandboxException as error:
-            if isinstance(error, SandboxApiException) and error.status_code in _REFUSED:
+            if _is_final(error, custom=custom):
                 raise
             last = error
         pause = patience.next_pause()
         if pause is None:
             raise _not_ready(sandbox_id, patience, last) from last
         yield pause
+
+
+def _is_final(error: SandboxException, *, custom: bool) -> bool:
+    """Return whether time will not mend it: the key was refused, or the address is none."""
+    if isinstance(error, SandboxApiException):
+        return error.status_code in _REFUSED
+    return isinstance(error, InvalidArgumentException) and not custom
 
 
 def _not_ready(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import socket
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
@@ -9,7 +11,7 @@ from urllib.parse import urlencode
 import httpx
 import psutil
 import pytest
-from server_driving import Box, Running, body, processes_of, wait_until
+from server_driving import KEY, Box, Running, body, processes_of, wait_until
 
 Create = Callable[..., Box]
 
@@ -37,6 +39,22 @@ def test_a_sandbox_from_create_to_delete(
     ):
         assert answer.status_code == 404
         assert answer.json()["code"] == "DOCKER::SANDBOX_NOT_FOUND"
+
+
+def test_a_create_that_nobody_waits_for_is_undone(server: Running, client: httpx.Client) -> None:
+    wanted = json.dumps(body()).encode()
+    request = (
+        f"POST /v1/sandboxes HTTP/1.1\r\nHost: {server.url[7:]}\r\n{KEY}: {server.key}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(wanted)}\r\n\r\n"
+    ).encode() + wanted
+    host, port = server.url[7:].split(":")
+    impatient = socket.create_connection((host, int(port)))
+    impatient.sendall(request)
+    wait_until(lambda: client.get("/v1/sandboxes").json()["items"])
+    impatient.close()
+
+    wait_until(lambda: not client.get("/v1/sandboxes").json()["items"])
+    wait_until(lambda: not processes_of(server.home))
 
 
 def test_answers_hold_no_nulls(client: httpx.Client, create: Create) -> None:

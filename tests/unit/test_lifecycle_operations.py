@@ -75,10 +75,15 @@ def test_create_sends_everything_that_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize("status", [200, 201])
-def test_create_refuses_other_successes(status: int) -> None:
-    with pytest.raises(SandboxApiException) as caught:
-        drive(PROTOCOL.create(SERVER, SandboxSpec(image="x")), ok({"id": "s1"}, status))
+def test_create_refuses_other_successes_and_kills_what_was_made(status: int) -> None:
+    create = PROTOCOL.create(SERVER, SandboxSpec(image="x"))
+    next(create)
 
+    kill = create.send(ok({"id": "s1"}, status))
+
+    assert (kill.method, kill.path) == ("DELETE", "/sandboxes/s1")
+    with pytest.raises(SandboxApiException) as caught:
+        create.send(Reply(204))
     assert caught.value.status_code == status
 
 

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from opensandbox_jupyter import models
+from opensandbox_jupyter.exceptions import (
+    MalformedAnswerException,
+    SandboxApiException,
+    SandboxException,
+)
 from opensandbox_jupyter.models.endpoints import SignedEndpoint
 from opensandbox_jupyter.models.spec import SandboxSpec
-from opensandbox_jupyter.wire.base import Call, Operation, Origin
-from opensandbox_jupyter.wire.errors import expect
+from opensandbox_jupyter.wire.base import Call, Operation, Origin, Reply
+from opensandbox_jupyter.wire.errors import about, expect
 from opensandbox_jupyter.wire.opensandbox._read import as_sent, read_model, to_json
 from opensandbox_jupyter.wire.protocol.lifecycle import LifecycleCalls
 
@@ -39,10 +46,20 @@ class Lifecycle(LifecycleCalls):
     """Create, look up, pause, resume, renew and kill sandboxes."""
 
     def create(self, server: Origin, spec: SandboxSpec) -> Operation[str]:
-        """POST /sandboxes; only 202 is success."""
+        """POST /sandboxes; only 202 is success. What was made all the same is killed."""
         body = to_json(_create_request(spec))
         call = Call("create_sandbox", server, "POST", "/sandboxes", json=body)
-        return read_model(call, (yield call), _Created, _CREATED).id
+        reply = yield call
+        try:
+            return read_model(call, reply, _Created, _CREATED).id
+        except SandboxApiException as error:
+            if isinstance(error, MalformedAnswerException):
+                about(error, call, Reply(reply.status, reply.headers))
+            made = _id_within(reply)
+            if made is not None:
+                with suppress(SandboxException):
+                    yield from self.kill(server, made)
+            raise
 
     def get(self, server: Origin, sandbox_id: str) -> Operation[models.SandboxInfo]:
         """GET /sandboxes/{id}."""
@@ -123,6 +140,12 @@ class Lifecycle(LifecycleCalls):
     @staticmethod
     def _act(call: Call) -> Operation[None]:
         expect(call, (yield call))
+
+
+def _id_within(reply: Reply) -> str | None:
+    """Return the id of a sandbox that was made, of an answer that is not the promised one."""
+    found = re.search(rb'"id"\s*:\s*"([^"\\]{1,128})"', reply.body)
+    return found[1].decode("utf-8", "replace") if found and reply.status < 300 else None
 
 
 def _create_request(spec: SandboxSpec) -> dict[str, Any]:
