@@ -18,6 +18,7 @@ from opensandbox_jupyter.models.execution import (
     OutputMessage,
 )
 from opensandbox_jupyter.models.merging import merged_handlers
+from opensandbox_jupyter.models.output import MOST_KEPT
 from opensandbox_jupyter.wire.base import Origin
 from opensandbox_jupyter.wire.execution import Notice
 
@@ -47,6 +48,7 @@ class Codes:
         on_stdout: Handler[OutputMessage] | None = None,
         on_stderr: Handler[OutputMessage] | None = None,
         keep_running: bool = False,
+        keep_output: int | None = MOST_KEPT,
     ) -> Execution:
         """Run code and return what became of it.
 
@@ -62,6 +64,8 @@ class Codes:
             on_stdout: called with each piece of output; also in ``handlers``.
             on_stderr: the same for error output.
             keep_running: let the code go on when nobody waits any more.
+            keep_output: how many characters of each stream are kept; see ``Commands.run``. Of
+                results, the latest 256 Mi characters are.
 
         Returns:
             The execution. Each of its ``result`` has the plain ``text``, and every MIME type in
@@ -76,7 +80,7 @@ class Codes:
         """
         handlers = merged_handlers(handlers, on_stdout, on_stderr)
         run = self._begin(code, language, context, keep_running=keep_running)
-        execution = await run.follow(handlers)
+        execution = await run.follow(handlers, keep_output)
         if check:
             raise_for_error(execution)
         return execution

@@ -9,6 +9,7 @@ from typing import Any
 from opensandbox_jupyter.connection import Connection
 from opensandbox_jupyter.exceptions import (
     ExecutionDisconnected,
+    InvalidArgumentException,
     SandboxApiException,
     SandboxConnectionException,
     SandboxException,
@@ -23,6 +24,7 @@ from opensandbox_jupyter.models.execution import (
     ExecutionInit,
     OutputMessage,
 )
+from opensandbox_jupyter.models.output import MOST_KEPT
 from opensandbox_jupyter.wire.base import Call, Operation
 from opensandbox_jupyter.wire.execution import ExecutionReader, Notice
 
@@ -58,17 +60,25 @@ class Run:
         self._lifeline = lifeline
         self._has_exit_code = has_exit_code
 
-    async def follow(self, handlers: ExecutionHandlers | None) -> Execution:
+    async def follow(
+        self, handlers: ExecutionHandlers | None, keep_output: int | None = MOST_KEPT
+    ) -> Execution:
         """Tell ``handlers`` of its events, and return what became of it.
 
         Raises:
+            InvalidArgumentException: when ``keep_output`` is no number of characters.
             SandboxApiException: when execd refuses.
             ExecutionDisconnected: when the connection broke in the middle.
         """
-        keep = not (handlers and handlers.skip_accumulation)
+        if keep_output is not None and not (type(keep_output) is int and keep_output >= 0):
+            raise InvalidArgumentException(
+                f"keep_output must be a number of characters, or None, not {keep_output!r}."
+            )
+        if handlers is not None and handlers.skip_accumulation:
+            keep_output = 0
         tell = handlers is not None and bool(handlers.on_stdout or handlers.on_stderr)
         reader = ExecutionReader(
-            keep_output=keep, tell_output=tell, has_exit_code=self._has_exit_code
+            keep_output=keep_output, tell_output=tell, has_exit_code=self._has_exit_code
         )
         async with aclosing(self._batches(reader)) as batches:
             async for notices in batches:
@@ -84,7 +94,9 @@ class Run:
             SandboxApiException: when execd refuses.
             ExecutionDisconnected: when the connection broke in the middle.
         """
-        reader = ExecutionReader(keep_output=False, has_exit_code=self._has_exit_code)
+        reader = ExecutionReader(
+            keep_output=0, keep_results=False, has_exit_code=self._has_exit_code
+        )
         async with aclosing(self._batches(reader)) as batches:
             async for notices in batches:
                 for notice in notices:
@@ -109,6 +121,7 @@ class Run:
                     was_refused = isinstance(failure, SandboxApiException) and call is self._call
                     if was_refused or not received or reader.is_broken or reader.done:
                         raise
+                    reader.settle()
                     call = await self._recover(reader.execution, received, failure)
         except ExecutionDisconnected:
             raise

@@ -18,6 +18,7 @@ from opensandbox_jupyter.models.execution import (
     OutputMessage,
 )
 from opensandbox_jupyter.models.merging import merged_handlers, merged_isolated_opts
+from opensandbox_jupyter.models.output import MOST_KEPT
 from opensandbox_jupyter.wire.base import Operation, Origin
 from opensandbox_jupyter.wire.execution import Notice
 
@@ -74,6 +75,7 @@ class IsolationSession:
         env: Mapping[str, str] | None = None,
         on_stdout: Handler[OutputMessage] | None = None,
         keep_running: bool = False,
+        keep_output: int | None = MOST_KEPT,
     ) -> Execution:
         """Run shell code inside and return what became of it. Its error output is in ``stdout``.
 
@@ -90,6 +92,7 @@ class IsolationSession:
             env: variables to add to its environment; also in ``opts``.
             on_stdout: called with each piece of output; also in ``handlers``.
             keep_running: let it go on when nobody waits any more.
+            keep_output: how many characters of output are kept; see ``Commands.run``.
 
         Raises:
             InvalidArgumentException: for empty code, or options that go against each other.
@@ -99,7 +102,7 @@ class IsolationSession:
         """
         handlers = merged_handlers(handlers, on_stdout, None)
         run = self._begin(code, merged_isolated_opts(opts, timeout, env), keep=keep_running)
-        execution = await run.follow(handlers)
+        execution = await run.follow(handlers, keep_output)
         if check:
             raise_for_exit(execution)
         return execution
@@ -213,6 +216,7 @@ class IsolationService:
         timeout: Duration | None = None,
         env: Mapping[str, str] | None = None,
         on_stdout: Handler[OutputMessage] | None = None,
+        keep_output: int | None = MOST_KEPT,
     ) -> Execution:
         """Open a session, run shell code in it, and end it again; see :meth:`session`."""
         from opensandbox_jupyter.models.isolated import (
@@ -237,6 +241,7 @@ class IsolationService:
                 timeout=timeout,
                 env=env,
                 on_stdout=on_stdout,
+                keep_output=keep_output,
             )
 
     @asynccontextmanager

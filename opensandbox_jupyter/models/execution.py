@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from opensandbox_jupyter.models.drawing import drawn
 from opensandbox_jupyter.models.output import KeptOutput, OutputMessage
 
 __all__ = [
@@ -29,11 +30,24 @@ Handler = Callable[[_Event], Awaitable[None] | None]
 
 @dataclass(slots=True)
 class ExecutionResult:
-    """A rich result of a code execution: its plain text, and all MIME types by name."""
+    """A rich result of code: its plain text, and every other MIME type in ``extra_properties``.
+
+    In a notebook it shows its plain text and its pictures. Whatever else came from a sandbox, such
+    as HTML, is there to be read, and is not drawn.
+    """
 
     text: str | None = None
     timestamp: int = 0
     extra_properties: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """All of it by MIME type, ``text/plain`` included: pictures as base64, JSON as it is."""
+        plain = {} if self.text is None else {"text/plain": self.text}
+        return plain | self.extra_properties
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        return drawn(self.text or "", [self.extra_properties])
 
 
 @dataclass(slots=True)
@@ -85,17 +99,24 @@ class _Lazy:
 class ExecutionLogs(_Lazy):
     """All output of an execution, piece by piece, in the order in which it came.
 
-    The pieces of a run are kept as text and become lists when they are first looked at.
+    The pieces of a run are kept as text and become lists when they are first looked at. Of more
+    than ``keep_output`` allows, the beginning and the end are kept, with a line of ours between
+    them; ``dropped_messages`` (pieces) and ``dropped_characters`` count what is left out of
+    both streams, and ``dropped_results`` the results of code for which there was no room.
     """
 
     stdout: list[OutputMessage] = field(default_factory=list)
     stderr: list[OutputMessage] = field(default_factory=list)
+    dropped_messages: int = 0
+    dropped_characters: int = 0
+    dropped_results: int = 0
 
     @classmethod
     def of(cls, stdout: KeptOutput, stderr: KeptOutput) -> ExecutionLogs:
         """Return the logs of what is kept, or still to come."""
         logs = cls.__new__(cls)
         logs._begin({"stdout": stdout, "stderr": stderr})
+        logs.dropped_messages = logs.dropped_characters = logs.dropped_results = 0
         return logs
 
     def add_stdout(self, message: OutputMessage) -> None:
@@ -150,6 +171,12 @@ class Execution:
         """Standard output without its last line end, then the results, a line each."""
         body = self.stdout.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
         return "\n".join([body] * bool(body) + [r.text for r in self.result if r.text])
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        ended = f"{self.error.name}: {self.error.value}" if self.error else ""
+        texts = [self.text, self.stderr.rstrip("\n"), ended]
+        shown = "\n".join(text for text in texts if text)
+        return drawn(shown, [result.extra_properties for result in self.result])
 
 
 @dataclass(slots=True)

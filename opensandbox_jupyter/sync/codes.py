@@ -19,6 +19,7 @@ from opensandbox_jupyter.models.execution import (
     OutputMessage,
 )
 from opensandbox_jupyter.models.merging import merged_handlers
+from opensandbox_jupyter.models.output import MOST_KEPT
 from opensandbox_jupyter.sync.connection import ConnectionSync, checked_id
 from opensandbox_jupyter.sync.following import Run
 from opensandbox_jupyter.wire.base import Origin
@@ -50,6 +51,7 @@ class CodesSync:
         on_stdout: Handler[OutputMessage] | None = None,
         on_stderr: Handler[OutputMessage] | None = None,
         keep_running: bool = False,
+        keep_output: int | None = MOST_KEPT,
     ) -> Execution:
         """Run code and return what became of it.
 
@@ -65,6 +67,8 @@ class CodesSync:
             on_stdout: called with each piece of output; also in ``handlers``.
             on_stderr: the same for error output.
             keep_running: let the code go on when nobody waits any more.
+            keep_output: how many characters of each stream are kept; see ``Commands.run``. Of
+                results, the latest 256 Mi characters are.
 
         Returns:
             The execution. Each of its ``result`` has the plain ``text``, and every MIME type in
@@ -79,7 +83,7 @@ class CodesSync:
         """
         handlers = merged_handlers(handlers, on_stdout, on_stderr)
         run = self._begin(code, language, context, keep_running=keep_running)
-        execution = run.follow(handlers)
+        execution = run.follow(handlers, keep_output)
         if check:
             raise_for_error(execution)
         return execution

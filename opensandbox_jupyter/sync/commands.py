@@ -20,6 +20,7 @@ from opensandbox_jupyter.models.execution import (
     OutputMessage,
 )
 from opensandbox_jupyter.models.merging import merged_handlers, merged_opts
+from opensandbox_jupyter.models.output import MOST_KEPT
 from opensandbox_jupyter.sync.connection import ConnectionSync, checked_id
 from opensandbox_jupyter.sync.following import Run
 from opensandbox_jupyter.sync.lifeline import Lifeline, OnDisconnect
@@ -54,6 +55,7 @@ class CommandsSync:
         on_stderr: Handler[OutputMessage] | None = None,
         keep_running: bool = False,
         on_disconnect: OnDisconnect = "leave",
+        keep_output: int | None = MOST_KEPT,
     ) -> Execution:
         """Run a command and return what became of it.
 
@@ -76,6 +78,10 @@ class CommandsSync:
                 the command: ``leave`` it alone, ``interrupt`` it, or ``reattach`` and go on as if
                 nothing had happened. Daemons other than ours cannot give the output again: then
                 its end is waited for, and the exception tells its exit code.
+            keep_output: how many characters of each stream are kept, ``None`` for all. Of more,
+                the beginning and the end are; ``execution.logs`` counts what is left out. An
+                output of more than the usual 256 Mi is rather an accident than a result, and
+                this memory is the caller's.
 
         Returns:
             The execution, with ``stdout`` and ``stderr`` as texts and ``exit_code``: 0 for
@@ -94,7 +100,7 @@ class CommandsSync:
             call = self._connection.protocol.run(self._at, command, opts)
             return Run(self._connection, call, has_exit_code=False).follow(handlers)
         run = self._foreground(command, opts, on_disconnect, keep_running=keep_running)
-        execution = run.follow(handlers)
+        execution = run.follow(handlers, keep_output)
         if check:
             raise_for_exit(execution)
         return execution
@@ -216,6 +222,7 @@ class CommandsSync:
         on_stdout: Handler[OutputMessage] | None = None,
         on_stderr: Handler[OutputMessage] | None = None,
         keep_running: bool = False,
+        keep_output: int | None = MOST_KEPT,
     ) -> Execution:
         """Run a command in a session and return what became of it.
 
@@ -233,6 +240,7 @@ class CommandsSync:
             on_stderr: the same for error output, where a daemon keeps it apart.
             keep_running: let the command go on when nobody waits any more. Daemons other than
                 ours end it all the same.
+            keep_output: as in :meth:`run`.
 
         Raises:
             InvalidArgumentException: for an empty command or a bad timeout.
@@ -242,7 +250,7 @@ class CommandsSync:
         """
         handlers = merged_handlers(handlers, on_stdout, on_stderr)
         run = self._turn(session_id, command, working_directory, timeout, keep=keep_running)
-        execution = run.follow(handlers)
+        execution = run.follow(handlers, keep_output)
         if check:
             raise_for_exit(execution)
         return execution

@@ -18,6 +18,7 @@ from opensandbox_jupyter.models.execution import (
     OutputMessage,
 )
 from opensandbox_jupyter.models.merging import merged_handlers, merged_isolated_opts
+from opensandbox_jupyter.models.output import MOST_KEPT
 from opensandbox_jupyter.sync.connection import ConnectionSync, checked_id
 from opensandbox_jupyter.sync.files import FilesSync
 from opensandbox_jupyter.sync.following import Run
@@ -77,6 +78,7 @@ class IsolationSessionSync:
         env: Mapping[str, str] | None = None,
         on_stdout: Handler[OutputMessage] | None = None,
         keep_running: bool = False,
+        keep_output: int | None = MOST_KEPT,
     ) -> Execution:
         """Run shell code inside and return what became of it. Its error output is in ``stdout``.
 
@@ -93,6 +95,7 @@ class IsolationSessionSync:
             env: variables to add to its environment; also in ``opts``.
             on_stdout: called with each piece of output; also in ``handlers``.
             keep_running: let it go on when nobody waits any more.
+            keep_output: how many characters of output are kept; see ``Commands.run``.
 
         Raises:
             InvalidArgumentException: for empty code, or options that go against each other.
@@ -102,7 +105,7 @@ class IsolationSessionSync:
         """
         handlers = merged_handlers(handlers, on_stdout, None)
         run = self._begin(code, merged_isolated_opts(opts, timeout, env), keep=keep_running)
-        execution = run.follow(handlers)
+        execution = run.follow(handlers, keep_output)
         if check:
             raise_for_exit(execution)
         return execution
@@ -215,6 +218,7 @@ class IsolationServiceSync:
         timeout: Duration | None = None,
         env: Mapping[str, str] | None = None,
         on_stdout: Handler[OutputMessage] | None = None,
+        keep_output: int | None = MOST_KEPT,
     ) -> Execution:
         """Open a session, run shell code in it, and end it again; see :meth:`session`."""
         from opensandbox_jupyter.models.isolated import (
@@ -239,6 +243,7 @@ class IsolationServiceSync:
                 timeout=timeout,
                 env=env,
                 on_stdout=on_stdout,
+                keep_output=keep_output,
             )
 
     @contextmanager

@@ -17,7 +17,7 @@ from opensandbox_jupyter.models.execution import (
     ExecutionResult,
     OutputMessage,
 )
-from opensandbox_jupyter.models.output import KeptOutput
+from opensandbox_jupyter.models.output import MOST_KEPT, KeptOutput
 from opensandbox_jupyter.wire.events import Event, EventDecoder
 from opensandbox_jupyter.wire.seams import Seams
 
@@ -25,6 +25,7 @@ __all__ = ["ExecutionReader", "Notice"]
 
 Notice = OutputMessage | ExecutionResult | ExecutionComplete | ExecutionError | ExecutionInit
 
+_BESIDE = 1000
 _kind = attrgetter("type")
 
 
@@ -32,20 +33,31 @@ class ExecutionReader:
     """Feeds on the chunks of an answer and keeps what they say.
 
     Args:
-        keep_output: whether output is kept in the execution.
+        keep_output: how many characters of each stream of output are kept in the execution;
+            ``None`` for all of them, 0 for none, and then what is left out is not counted.
+        keep_results: whether results of code are kept, the latest ``MOST_KEPT`` characters.
         tell_output: whether :meth:`feed` returns output, too.
         has_exit_code: whether the end of the stream tells an exit code (foreground commands).
     """
 
     def __init__(
-        self, *, keep_output: bool = True, tell_output: bool = True, has_exit_code: bool = True
+        self,
+        *,
+        keep_output: int | None = None,
+        keep_results: bool = True,
+        tell_output: bool = True,
+        has_exit_code: bool = True,
     ) -> None:
-        self._kept = {"stdout": KeptOutput(), "stderr": KeptOutput(is_error=True)}
+        self._kept = {
+            "stdout": KeptOutput(keep_output),
+            "stderr": KeptOutput(keep_output, is_error=True),
+        }
         self._seams = {"stdout": Seams(), "stderr": Seams()}
         self.execution = Execution(logs=ExecutionLogs.of(**self._kept))
         self.done = False
         self.is_broken = False
-        self._keep = keep_output
+        self._keep = keep_output != 0
+        self._room = MOST_KEPT if keep_results else 0
         self._tell_output = tell_output
         self._has_exit_code = has_exit_code
         self._decoder = EventDecoder()
@@ -63,6 +75,14 @@ class ExecutionReader:
             self.is_broken = True
             raise SandboxConnectionException(str(cause), cause=cause) from cause
         return self._notices(events)
+
+    def settle(self) -> None:
+        """Count what was left out so far."""
+        logs, kept = self.execution.logs, self._kept.values()
+        for one in kept:
+            one.settle()
+        logs.dropped_messages = sum(one.dropped_messages for one in kept)
+        logs.dropped_characters = sum(one.dropped_characters for one in kept)
 
     def close(self) -> list[Notice]:
         """Return what a last frame tells that no line feed ended."""
@@ -115,14 +135,24 @@ class ExecutionReader:
             return None
         if kind == "result":
             result = _result(event)
-            execution.result.append(result)
+            self._keep_result(result)
             return result
         if event.is_terminal:
             return self._end(event)
         return None
 
+    def _keep_result(self, result: ExecutionResult) -> None:
+        """Keep a result; older ones make room for it."""
+        results = self.execution.result
+        results.append(result)
+        self._room -= _weight(result)
+        while self._room < 0 and results:
+            self._room += _weight(results.pop(0))
+            self.execution.logs.dropped_results += 1
+
     def _end(self, event: Event) -> Notice:
         self.done = True
+        self.settle()
         execution = self.execution
         if not event.type:
             raise SandboxApiException(
@@ -145,6 +175,12 @@ def _result(event: Event) -> ExecutionResult:
     data = dict(event.results or {})
     text = data.pop("text", data.pop("text/plain", None))
     return ExecutionResult(None if text is None else str(text), event.timestamp, data)
+
+
+def _weight(result: ExecutionResult) -> int:
+    """Return about how many characters a result is kept in."""
+    values = (result.text or "", *result.extra_properties.values())
+    return _BESIDE + sum(len(v if isinstance(v, str) else repr(v)) for v in values)
 
 
 def _error(event: Event) -> ExecutionError:

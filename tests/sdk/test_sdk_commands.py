@@ -328,3 +328,19 @@ async def test_a_session_streams_and_its_reader_slows_it_down(sandbox: Any) -> N
     for nonsense in (-1, "soon", float("nan")):
         with pytest.raises(InvalidArgumentException, match="length of time"):
             await sandbox.commands.run_in_session(session, "true", timeout=nonsense)
+
+
+async def test_of_an_endless_output_only_so_much_is_kept(sandbox: Any) -> None:
+    session = await sandbox.commands.create_session()
+    command = "head -c 30000000 /dev/zero | tr '\\0' x; echo; echo end"
+    for execution in (
+        await sandbox.commands.run(command, keep_output=1000),
+        await sandbox.commands.run_in_session(session, command, keep_output=1000),
+        await sandbox.codes.run(command, language="bash", keep_output=1000),
+    ):
+        assert execution.stdout.startswith("x" * 500 + "\n[... 29999005 characters are left out")
+        assert execution.stdout.endswith("x" * 495 + "\nend\n")
+        assert execution.logs.dropped_characters == 29_999_005
+    for nonsense in (-1, True, "all", 1.5):
+        with pytest.raises(InvalidArgumentException, match="keep_output"):
+            await sandbox.commands.run("true", keep_output=nonsense)

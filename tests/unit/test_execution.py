@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+from typing import Any
 
 import pytest
 
 from opensandbox_jupyter.exceptions import SandboxApiException, SandboxConnectionException
 from opensandbox_jupyter.models.execd import Execution, OutputMessage
-from opensandbox_jupyter.wire import events
+from opensandbox_jupyter.wire import events, execution
 from opensandbox_jupyter.wire.execution import ExecutionReader
 
 STREAM = [
@@ -26,7 +27,7 @@ def wire(frames: list[dict[str, object]], before: str = "", end: str = "\n\n") -
     return "".join(before + json.dumps(f, ensure_ascii=False) + end for f in frames).encode()
 
 
-def read(data: bytes, cuts: list[int], **options: bool) -> Execution:
+def read(data: bytes, cuts: list[int], **options: Any) -> Execution:
     reader = ExecutionReader(**options)
     for start, stop in zip([0, *cuts], [*cuts, len(data)], strict=True):
         reader.feed(data[start:stop])
@@ -88,7 +89,7 @@ def test_background_and_code_have_no_exit_code() -> None:
 
 
 def test_output_that_is_not_kept_is_still_told() -> None:
-    reader = ExecutionReader(keep_output=False)
+    reader = ExecutionReader(keep_output=0)
 
     told = reader.feed(wire(STREAM))
 
@@ -127,3 +128,51 @@ def test_the_first_event_may_say_that_output_is_exact() -> None:
 
     assert read(wire([exact, *dots, STREAM[-1]]), []).stdout == "..."
     assert read(wire([STREAM[0], *dots, STREAM[-1]]), []).stdout == ".\n.\n."
+
+
+def test_what_is_left_out_is_counted_and_the_latest_results_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(execution, "MOST_KEPT", 5000)
+    shown = [{"type": "result", "results": {"text": str(n)}, "timestamp": 1} for n in range(10)]
+    lines = [{"type": "stdout", "text": f"{n}\n", "timestamp": 1} for n in range(10)]
+
+    done = read(wire([{**STREAM[0], "exact": True}, *lines, *shown, STREAM[-1]]), [], keep_output=8)
+
+    assert done.stdout == "0\n1\n\n[... 12 characters are left out here ...]\n8\n9\n"
+    assert [r.text for r in done.result] == ["6", "7", "8", "9"]
+    logs = done.logs
+    counted = (logs.dropped_messages, logs.dropped_characters, logs.dropped_results)
+    assert counted == (6, 12, 6)
+
+
+def test_a_notebook_draws_plain_text_and_pixels_only() -> None:
+    hostile = {
+        "text": "\x1b]0;title\x07\u202epicture",
+        "text/html": "<script>",
+        "image/svg+xml": "<svg onload=...>",
+        "image/png": "iVBORw0KGgo=",
+        "image/jpeg": '"><script>',
+        "application/json": {"a": [1]},
+    }
+    result = {"type": "result", "results": hostile, "timestamp": 1}
+
+    done = read(wire([STREAM[0], result, STREAM[-1]]), [], has_exit_code=False)
+
+    assert done._repr_mimebundle_() == done.result[0]._repr_mimebundle_() == {
+        "text/plain": r"\x1b]0;title\x07\u202epicture",
+        "image/png": "iVBORw0KGgo=",
+    }  # fmt: skip
+    assert done.result[0].data["text/html"] == "<script>"
+    assert done.result[0].data["text/plain"] == hostile["text"]
+    assert done.result[0].data["application/json"] == {"a": [1]}
+
+
+def test_a_notebook_shows_how_a_run_ended_and_no_endless_text() -> None:
+    long = {"type": "stdout", "text": "x" * 300_000, "timestamp": 1}
+    error = {"type": "error", "timestamp": 2, "error": {"ename": "Oh", "evalue": "no"}}
+
+    shown = read(wire([STREAM[0], long, error]), [])._repr_mimebundle_()["text/plain"]
+
+    assert shown.endswith("x\nOh: no")
+    assert len(shown) < 110_000

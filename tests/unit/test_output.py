@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import pickle
+import tracemalloc
 
 import pytest
 
@@ -82,3 +83,48 @@ def test_a_clock_beyond_reason_costs_no_output() -> None:
     late = [OutputMessage(str(n), 10**30) for n in range(600)]
 
     assert logs_of(late).stdout == late
+
+
+def limited(pieces: list[str], limit: int | None) -> KeptOutput:
+    kept = KeptOutput(limit)
+    for piece in pieces:
+        kept.add([piece], [7])
+    return kept
+
+
+@pytest.mark.parametrize("limit", [0, 1, 2, 9, 1000, 70_001])
+@pytest.mark.parametrize("size", [1, 3, 700, 90_000])
+def test_of_too_much_the_beginning_and_the_end_are_kept(limit: int, size: int) -> None:
+    text = "".join(f"é{n:07}" for n in range(20_000))
+    pieces = [text[start : start + size] for start in range(0, len(text), size)]
+    head, tail = text[: limit // 2], text[len(text) - (limit - limit // 2) :]
+    left_out = len(text) - limit
+
+    kept = limited(pieces, limit)
+
+    assert kept.text() == f"{head}\n[... {left_out} characters are left out here ...]\n{tail}"
+    assert kept.dropped_characters == left_out
+    assert abs(kept.dropped_messages - left_out // size) <= 2
+    assert "".join(message.text for message in kept.messages()) == kept.text()
+
+
+@pytest.mark.parametrize("limit", [800, 801, None])
+def test_what_fits_is_whole(limit: int | None) -> None:
+    kept = limited(["1234567\n"] * 100, limit)
+
+    assert kept.text() == "1234567\n" * 100
+    assert (kept.dropped_characters, kept.dropped_messages) == (0, 0)
+    assert len(kept.messages()) == 100
+
+
+def test_an_endless_output_takes_no_more_memory_than_it_may() -> None:
+    kept = KeptOutput(1_000_000)
+    texts = ["x" * 79 + "\n"] * 100
+    tracemalloc.start()
+    for _ in range(2000):
+        kept.add(texts, [1] * 100)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert peak < 4_000_000
+    assert len(kept.text()) < 1_000_100
