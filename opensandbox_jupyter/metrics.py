@@ -20,8 +20,11 @@ class Metrics:
         self._connection = connection
         self._at = at
 
-    async def get_metrics(self) -> SandboxMetrics:
+    async def get_metrics(self, sandbox_id: str | None = None) -> SandboxMetrics:
         """Return CPU (cores, percent) and memory (MiB) in use now.
+
+        Args:
+            sandbox_id: for callers of the vendor's SDK; it is always this sandbox that answers.
 
         Raises:
             SandboxException: when the sandbox does not answer.

@@ -173,7 +173,7 @@ class HardeningStatus(Model):
 class IsolatedCapabilities(Model):
     """Whether sessions can be had here, and of which kinds."""
 
-    available: bool
+    available: bool = False
     isolator: str | None = None
     version: str | None = None
     message: str | None = None

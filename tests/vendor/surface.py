@@ -1,7 +1,8 @@
 """Prints, as JSON, every public name of a package: ``surface.py PACKAGE...``.
 
-Modules, classes, methods with their parameters, properties, fields of models with whether they are
-needed, members of enumerations and constants. Runs in either environment.
+Modules, classes, methods with their parameters in order, properties, fields of models, members of
+enumerations and constants; behind each parameter and field ``=`` and its default, before one that
+is given by name only ``*``. Runs in either environment.
 """
 
 from __future__ import annotations
@@ -30,37 +31,53 @@ def modules(package: str) -> list[str]:
 
 
 def parameters(function: object) -> list[str]:
-    """Return the names of parameters, ``=`` behind those that may be left out."""
+    """Return parameters in their order: ``name``, ``name=default`` or ``*name=default``."""
     try:
         found = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         return []
     return [
-        one.name + ("" if one.default is inspect.Parameter.empty else "=")
+        "*" * (one.kind is one.KEYWORD_ONLY) + one.name + default(one.default)
         for one in found
         if one.name not in {"self", "cls"} and not one.name.startswith("_")
         and one.kind not in {one.VAR_POSITIONAL, one.VAR_KEYWORD}
     ]  # fmt: skip
 
 
+def default(value: object) -> str:
+    """Return ``=`` and a default, nothing when there is none, and no addresses."""
+    if value is inspect.Parameter.empty:
+        return ""
+    shown = repr(value)
+    return f"={type(value).__name__}" if callable(value) or " at 0x" in shown else f"={shown}"
+
+
 def fields(cls: type) -> dict[str, str]:
+    empty = inspect.Parameter.empty
     known = getattr(cls, "model_fields", None)
     if isinstance(known, dict):
         return {
-            name: "field" if field.is_required() else "field="
-            for name, field in known.items()
+            name: "field"
+            + default(empty if one.is_required() else one.get_default(call_default_factory=True))
+            for name, one in known.items()
             if not name.startswith("_")
         }
     if dataclasses.is_dataclass(cls):
-        nothing = dataclasses.MISSING
         return {
-            one.name: "field"
-            if one.default is nothing and one.default_factory is nothing
-            else "field="
+            one.name: "field" + default(initial(one))
             for one in dataclasses.fields(cls)
             if not one.name.startswith("_")
         }
     return {}
+
+
+def initial(field: dataclasses.Field) -> object:
+    """Return the default of a dataclass's field."""
+    if field.default is not dataclasses.MISSING:
+        return field.default
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return inspect.Parameter.empty
 
 
 def checks(cls: type) -> set[str]:
