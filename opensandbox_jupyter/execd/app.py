@@ -17,6 +17,7 @@ from opensandbox_jupyter.execd import (
     commands,
     directories,
     files,
+    hooks,
     identities,
     isolated,
     isolated_runs,
@@ -111,6 +112,7 @@ def make_app(
         *identities.ROUTES,
         *(isolated_runs.ROUTES if settings.is_nested else isolated.ROUTES),
         *code.ROUTES,
+        *hooks.ROUTES,
         Route("/proxy/{rest:path}", Proxy()),
     ]
     app = Starlette(routes=routes, exception_handlers=HANDLERS)
@@ -121,4 +123,5 @@ def make_app(
     app.state.terminals = terminals
     app.state.enclosures = enclosures
     app.state.contexts = contexts
+    app.state.hooks = hooks.HookRuns(lambda: app.state.settings, book)
     return Guard(app, settings.token)

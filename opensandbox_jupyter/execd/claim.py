@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from opensandbox_jupyter.execd.commands import start_entrypoint
 from opensandbox_jupyter.execd.errors import Refusal, bad_request
+from opensandbox_jupyter.hosting.hooks import Hooks
 
 __all__ = ["init"]
 
@@ -23,10 +24,15 @@ class _Claim(msgspec.Struct):
     entrypoint: list[str] | None = None
     process_memory: int | None = None
     """A limit in bytes for each process, where nothing counts them together."""
+    hooks: Hooks | None = None
 
 
 async def init(request: Request) -> Response:
-    """Take the settings over and start the entrypoint. Only a daemon that waits is asked."""
+    """Take the settings over and start the entrypoint. Only a daemon that waits is asked.
+
+    The answer comes when the hook before the entrypoint has ended well; where it fails, nothing
+    is started.
+    """
     state = request.app.state
     if not state.settings.waits:
         raise Refusal(409, "RUNTIME_ERROR", "This sandbox is already somebody's.")
@@ -47,5 +53,9 @@ async def init(request: Request) -> Response:
         limit = claim.process_memory
         limit = limit if most == resource.RLIM_INFINITY else min(limit, most)
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    hooks = claim.hooks or Hooks()
+    if hooks.pre_start is not None:
+        await state.hooks.before_start(hooks.pre_start)
     start_entrypoint(state.settings, state.book)
+    state.hooks.begin(hooks.periodic or [])
     return Response()

@@ -269,6 +269,12 @@ class Book:
             surplus -= 1
             self._drop(old)
 
+    def forget(self, execution_id: str) -> None:
+        """Drop a record that has finished, if there is one."""
+        old = self._executions.get(execution_id)
+        if old is not None and old.finished_at is not None:
+            self._drop(old)
+
     def _first(self) -> list[Execution]:
         """Return the oldest few, which is enough to keep up with one that is added."""
         return list(islice(self._executions.values(), 8))

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from opensandbox_jupyter.hosting.hooks import Hooks
 from opensandbox_jupyter.server.clock import stamp
 from opensandbox_jupyter.server.errors import Refusal
-from opensandbox_jupyter.server.inside import fetch_end
+from opensandbox_jupyter.server.inside import fetch_end, fetch_runs
 from opensandbox_jupyter.server.records import Record
 from opensandbox_jupyter.server.sandboxes import Sandboxes
 
@@ -22,7 +23,6 @@ __all__ = ["diagnostics_routes"]
 _LINES, _EVENTS = 100, 50
 _MOST_BYTES = 1 << 20
 _SECONDS = 5.0
-_LOG = "/command/entrypoint/logs"
 _TYPE = "text/plain; charset=utf-8"
 _Handler = Callable[[Request], Awaitable[Response]]
 
@@ -58,7 +58,8 @@ class _Calls:
         record = self._record(request)
         scope = _scope(request, "runtime")
         count = _number(request, "limit", 500, _EVENTS) if scope is None else _EVENTS
-        return _answer(record, "events", scope, self._events(record), count, [])
+        lines, warnings = await self._events(record)
+        return _answer(record, "events", scope, lines, count, warnings)
 
     async def inspect(self, request: Request) -> Response:
         """The state of the sandbox as text."""
@@ -70,8 +71,9 @@ class _Calls:
         tail = _number(request, "tail", 10_000, 50)
         limit = _number(request, "event_limit", 500, 20)
         lines, warnings = await self._lines(record)
+        events, _ = await self._events(record)
         parts = [
-            *self._state(record), "", "events:", *self._events(record)[-limit:],
+            *self._state(record), "", "events:", *events[-limit:],
             "", "logs:", *lines[-tail:], *warnings,
         ]  # fmt: skip
         return _legacy(parts)
@@ -81,25 +83,39 @@ class _Calls:
 
     async def _lines(self, record: Record) -> tuple[list[str], list[str]]:
         """Return all lines that there are, and what could not be read."""
-        said, warnings = b"", []
+        lines, warnings = [], []
         try:
-            socket_path, token = self._sandboxes.entry(record.id).way_in()
-            reading = fetch_end(socket_path, token, _LOG, _MOST_BYTES)
-            said = await asyncio.wait_for(reading, _SECONDS)
+            way_in = self._sandboxes.entry(record.id).way_in()
+            for name, log in _logs(record):
+                reading = fetch_end(*way_in, f"/command/{log}/logs", _MOST_BYTES)
+                said = await asyncio.wait_for(reading, _SECONDS)
+                found = said.decode("utf-8", "replace").splitlines()
+                lines += [f"{name}{line}" for line in found]
         except Refusal as refusal:
             warnings.append(f"The entrypoint's output cannot be read now. {refusal.message}")
         except (OSError, ValueError, asyncio.TimeoutError):
             warnings.append("The entrypoint's output could not be read.")
-        lines = said.decode("utf-8", "replace").splitlines()
         words = self._sandboxes.entry(record.id).last_words.splitlines()
         return [*lines, *(f"execd: {line.removeprefix('execd: ')}" for line in words)], warnings
 
-    def _events(self, record: Record) -> list[str]:
-        found = [f"{stamp(at)} {reason} {text}" for at, reason, text in record.events]
+    async def _events(self, record: Record) -> tuple[list[str], list[str]]:
+        """Return all events by time, and what could not be asked for."""
+        found = [*record.events]
+        warnings = []
+        if record.hooks:
+            try:
+                way_in = self._sandboxes.entry(record.id).way_in()
+                runs = await asyncio.wait_for(fetch_runs(*way_in), _SECONDS)
+                found += [(at, "HOOK", f"{name[:128]} {text[:1000]}") for at, name, text in runs]
+            except Refusal as refusal:
+                warnings.append(f"How hooks went cannot be asked now. {refusal.message}")
+            except (OSError, ValueError, asyncio.TimeoutError):
+                warnings.append("How hooks went could not be asked.")
+        lines = [f"{stamp(at)} {reason} {text}" for at, reason, text in sorted(found)]
         killed = self._sandboxes.entry(record.id).out_of_memory_kills
         if killed:
-            found.append(f"OUT_OF_MEMORY {killed} processes were ended: the memory was full")
-        return [_plain(line) for line in found]
+            lines.append(f"OUT_OF_MEMORY {killed} processes were ended: the memory was full")
+        return [_plain(line) for line in lines], warnings
 
     def _state(self, record: Record) -> list[str]:
         memory = "unlimited" if record.memory is None else f"{record.memory} bytes"
@@ -114,6 +130,16 @@ class _Calls:
             "memory": memory,
         }
         return [_plain(f"{name}: {value}") for name, value in facts.items()]
+
+
+def _logs(record: Record) -> Iterator[tuple[str, str]]:
+    """Yield the logs of what the server itself let run: how lines begin, and the id inside."""
+    hooks = record.hooks or Hooks()
+    if hooks.pre_start is not None:
+        yield "preStart: ", "preStart"
+    yield "", "entrypoint"
+    for number, hook in enumerate(hooks.periodic or []):
+        yield f"{_plain(hook.name)}: ", f"periodic-{number}"
 
 
 def _scope(request: Request, own: str) -> str | None:

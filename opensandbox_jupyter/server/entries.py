@@ -28,6 +28,8 @@ class Entry:
     group: Group | None = None
     timer: asyncio.TimerHandle | None = None
     deadline: float | None = None
+    is_unwanted: bool = False
+    """Whether it was deleted before it was there."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
@@ -49,6 +51,19 @@ class Entry:
                 f"The sandbox is {self.record.state}: {self.record.message}",
             )
         return self.relay.socket_path, self.record.token
+
+    def ending(self, confined: Confined) -> tuple[str, str]:
+        """Return why the processes ended by themselves: a reason, and a sentence or two."""
+        tail = self.record.last_words = confined.tail[-4096:]
+        said = f" Its last words: {tail}" if tail else ""
+        if self.out_of_memory_kills:
+            return "OUT_OF_MEMORY", f"It ran out of memory.{said}"
+        return "SANDBOX_ENDED", f"Its processes ended with code {confined.ended.result()}.{said}"
+
+    def open_way_in(self, is_open: bool) -> None:
+        """Let clients in, or refuse them."""
+        if self.relay is not None:
+            self.relay.is_open = is_open
 
     def freeze(self) -> bool:
         """Stop every process. Return whether all of them stand still. Blocks."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Refusal", "not_found", "unavailable", "unsupported"]
+__all__ = ["Refusal", "not_found", "start_failed", "unavailable", "unsupported"]
 
 
 class Refusal(Exception):
@@ -30,3 +30,8 @@ def unsupported(what: str, status: int = 501) -> Refusal:
 def unavailable(message: str) -> Refusal:
     """Return the refusal for a host that cannot isolate a sandbox."""
     return Refusal(503, "DOCKER::INITIALIZATION_ERROR", message)
+
+
+def start_failed(message: str, status: int = 500) -> Refusal:
+    """Return the refusal of a sandbox that did not come to life."""
+    return Refusal(status, "DOCKER::SANDBOX_START_FAILED", message)

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 
 import msgspec
 
 from opensandbox_jupyter.constants import EXECD_TOKEN_HEADER, LOGS_CURSOR_HEADER
 
-__all__ = ["ask", "fetch_end", "succeeds"]
+__all__ = ["ask", "fetch_end", "fetch_runs", "message_of", "succeeds"]
 
 _BLOCK = 65_536
+_MOST_MESSAGE = 4096
 
 
-async def ask(socket_path: str, token: str, request: str, body: bytes = b"") -> int:
-    """Send ``request`` (method and path) and return the status of the answer.
+class _Runs(msgspec.Struct):
+    runs: list[tuple[float, str, str]]
+
+
+class _Refusal(msgspec.Struct):
+    message: str = "The sandbox gave no reason."
+
+
+async def ask(socket_path: str, token: str, request: str, body: bytes = b"") -> tuple[int, bytes]:
+    """Send ``request`` (method and path) and return the status of the answer, and its body.
 
     Raises:
         OSError: nobody listens, or it hung up without an answer.
@@ -28,11 +38,19 @@ async def ask(socket_path: str, token: str, request: str, body: bytes = b"") -> 
         )
         writer.write(head.encode() + body)
         found = re.match(rb"HTTP/1\.1 (\d{3})\b", await reader.readline())
+        said = await _read(reader, _BLOCK)
     finally:
         writer.close()
     if found is None:
         raise ConnectionResetError("The sandbox hung up.")
-    return int(found[1])
+    return int(found[1]), said.partition(b"\r\n\r\n")[2]
+
+
+def message_of(answer: bytes) -> str:
+    """Return what a refusal says; whatever it is, it comes from inside."""
+    with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
+        return msgspec.json.decode(answer, type=_Refusal).message[:_MOST_MESSAGE]
+    return "The sandbox gave no reason."
 
 
 async def succeeds(socket_path: str, token: str, command: str, seconds: float) -> bool:
@@ -73,6 +91,19 @@ async def fetch_end(socket_path: str, token: str, path: str, most: int) -> bytes
     return body if status == 200 else b""
 
 
+async def fetch_runs(socket_path: str, token: str) -> list[tuple[float, str, str]]:
+    """Return how hooks went lately: when, whose, and what was said of it.
+
+    Raises:
+        OSError: nobody listens, or it hung up without an answer.
+    """
+    status, _, body = await _get(socket_path, token, "/internal/hooks", 1 << 20)
+    with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
+        if status == 200:
+            return msgspec.json.decode(body, type=_Runs).runs
+    return []
+
+
 async def _get(
     socket_path: str, token: str, target: str, most: int
 ) -> tuple[int, dict[str, str], bytes]:
@@ -89,9 +120,14 @@ async def _get(
         while line := (await reader.readline()).decode("latin-1").strip():
             name, _, value = line.partition(":")
             headers[name.lower()] = value.strip()
-        body = b""
-        while len(body) < most and (block := await reader.read(most - len(body))):
-            body += block
+        body = await _read(reader, most)
     finally:
         writer.close()
     return int(found[1]), headers, body
+
+
+async def _read(reader: asyncio.StreamReader, most: int) -> bytes:
+    said = b""
+    while len(said) < most and (block := await reader.read(most - len(said))):
+        said += block
+    return said

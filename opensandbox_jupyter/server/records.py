@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -9,9 +10,11 @@ from typing import Any, Generic, Protocol, TypeVar
 import msgspec
 
 from opensandbox_jupyter.constants import NESTING_EXTENSION, RENEWAL_EXTENSION
+from opensandbox_jupyter.hosting.hooks import Hooks
 
 __all__ = ["Record", "Records", "Shelf", "Snapshot", "Template", "Volume"]
 
+_LOG = logging.getLogger(__name__)
 _SCHEMA = 3
 _MOST_EVENTS = 100
 _MOST_TEXT = 1000
@@ -68,6 +71,7 @@ class Record(msgspec.Struct, omit_defaults=True):
     """The last changes of state: when, the reason, and what was said of it."""
     last_words: str = ""
     """The end of what execd wrote, kept when the processes ended by themselves."""
+    hooks: Hooks | None = None
     keeps_credentials: bool = False
     """Whether its proxy may put credentials into requests."""
     network_policy: Any = None
@@ -224,6 +228,16 @@ class Records:
             " ON CONFLICT (id) DO UPDATE SET record = excluded.record",
             (record.id, record.created, msgspec.json.encode(record)),
         )
+
+    def say(self, record: Record, now: float, state: str, reason: str, message: str) -> None:
+        """Write down what has become of a sandbox."""
+        record.state, record.reason, record.message = state, reason, message
+        record.transition = now
+        record.note(now, reason, message)
+        try:
+            self.save(record)
+        except sqlite3.Error as error:  # a full disk; what is said is true all the same
+            _LOG.warning("the record of %s could not be written: %s", record.id, error)
 
     def remove(self, sandbox_id: str) -> None:
         """Forget a sandbox; one that is not there is no error."""

@@ -11,6 +11,7 @@ import msgspec
 
 from opensandbox_jupyter.constants import NESTING_EXTENSION, RENEWAL_EXTENSION
 from opensandbox_jupyter.egress.policy import OPEN, load
+from opensandbox_jupyter.hosting.hooks import Hooks
 from opensandbox_jupyter.server.clock import parse_stamp
 from opensandbox_jupyter.server.errors import Refusal, unsupported
 from opensandbox_jupyter.server.labels import check_labels, parse_filter
@@ -68,7 +69,8 @@ class CreateSandbox(msgspec.Struct, rename="camel"):
     network_policy: dict[str, object] | None = None
     credential_proxy: _CredentialProxy | None = None
     secure_access: bool = False
-    lifecycle: dict[str, object] | None = None
+    """Changes nothing: no endpoint here is open to who has not its token."""
+    lifecycle: Hooks | None = None
     volumes: list[VolumeRequest] | None = None
     extensions: dict[str, str] | None = None
 
@@ -120,6 +122,7 @@ class CreateSandbox(msgspec.Struct, rename="camel"):
             disk=parse_size("disk", limits["disk"]) if "disk" in limits else None,
             network_policy=self._network_policy(),
             keeps_credentials=self._keeps_credentials,
+            hooks=self.lifecycle or None,
         )
 
     @property
@@ -127,10 +130,10 @@ class CreateSandbox(msgspec.Struct, rename="camel"):
         return self.credential_proxy is not None and self.credential_proxy.enabled
 
     def _refuse_unsupported(self) -> None:
-        if self.lifecycle:
-            raise unsupported("lifecycle commands", 400)
-        if self.secure_access:
-            raise unsupported("secure access: its endpoints are local and carry a token", 400)
+        try:
+            (self.lifecycle or Hooks()).check()
+        except ValueError as error:
+            raise _invalid(f"`lifecycle` is not possible: {error}") from error
         if self._keeps_credentials and self.network_policy is None:
             raise _invalid("`credentialProxy` needs a `networkPolicy`, which says what is reached.")
 

@@ -6,9 +6,8 @@ import asyncio
 import contextlib
 import logging
 import secrets
-import sqlite3
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,9 +16,11 @@ from opensandbox_jupyter.egress.policy import NetworkPolicy
 from opensandbox_jupyter.egress.vault import Vault
 from opensandbox_jupyter.hosting.relay import Relay
 from opensandbox_jupyter.server.beginnings import Beginning, Beginnings
-from opensandbox_jupyter.server.clock import steady, wall
+from opensandbox_jupyter.server.clock import wall
 from opensandbox_jupyter.server.entries import Entry
-from opensandbox_jupyter.server.errors import Refusal, not_found
+from opensandbox_jupyter.server.errands import Errands
+from opensandbox_jupyter.server.errors import Refusal, not_found, start_failed
+from opensandbox_jupyter.server.expiry import Expiry
 from opensandbox_jupyter.server.identity import outer_uid, shared_uid
 from opensandbox_jupyter.server.image_store import ImageStore
 from opensandbox_jupyter.server.records import Record, Records, Snapshot
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["Sandboxes"]
 
 _LOG = logging.getLogger(__name__)
-_LOOK_AGAIN = 30.0
-"""Seconds after which a timer looks at the clock again, so that it survives a suspend."""
 _STARTS_AT_ONCE = 8
 
 
@@ -59,7 +58,8 @@ class Sandboxes:
         self._snapshots = snapshots
         self._beginnings = Beginnings(images, snapshots)
         self._entries: dict[str, Entry] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._errands = Errands()
+        self._expiry = Expiry(self._remove, self._is_there, self._errands)
         self._starts = asyncio.Semaphore(_STARTS_AT_ONCE)
         self._is_closing = False
         self._ways_out = WaysOut(self._is_ours)
@@ -131,7 +131,7 @@ class Sandboxes:
                 await asyncio.shield(self._remove(entry))
                 raise
             self._say(entry, "Running", "SANDBOX_RUNNING", self._workshop.describe(record))
-        self._set_timer(entry)
+        self._expiry.watch(entry)
         _LOG.info("created %s from %s", record.id, record.image)
         return record
 
@@ -157,10 +157,14 @@ class Sandboxes:
     async def delete(self, sandbox_id: str) -> None:
         """Kill everything in a sandbox, free its disk, forget it."""
         entry = self._entry(sandbox_id)
+        is_starting = entry.is_unwanted = entry.record.state == "Pending"
+        if is_starting and entry.confined is not None:
+            await entry.confined.kill(entry.group)  # so that its create fails and lets us in
         async with entry.lock:
-            if self._entries.get(sandbox_id) is not entry:
+            if self._is_there(entry):
+                await asyncio.shield(self._remove(entry))
+            elif not is_starting:
                 raise not_found(sandbox_id)
-            await asyncio.shield(self._remove(entry))
         _LOG.info("deleted %s", sandbox_id)
 
     async def pause(
@@ -178,9 +182,9 @@ class Sandboxes:
                     "DOCKER::SANDBOX_NOT_RUNNING",
                     f"Only a running sandbox can be paused; this one is {entry.record.state}.",
                 )
-            self._open_relay(entry, False)
+            entry.open_way_in(False)
             if not await asyncio.to_thread(entry.freeze):
-                self._open_relay(entry, True)
+                entry.open_way_in(True)
                 raise Refusal(500, "DOCKER::SANDBOX_PAUSE_FAILED", "Its processes did not stop.")
             self._say(entry, "Paused", reason, message)
 
@@ -195,7 +199,7 @@ class Sandboxes:
                     f"Only a paused sandbox can be resumed; this one is {entry.record.state}.",
                 )
             await asyncio.to_thread(entry.thaw)
-            self._open_relay(entry, True)
+            entry.open_way_in(True)
             message = self._workshop.describe(entry.record)
             self._say(entry, "Running", "SANDBOX_RUNNING", message)
 
@@ -209,7 +213,7 @@ class Sandboxes:
                 f"Only a running sandbox is taken a snapshot of; this one is {entry.record.state}.",
             )
         snapshot = self._snapshots.accept(entry.record, name, template_id)
-        self._spawn(self._keep(entry, snapshot))
+        self._errands.send(self._keep(entry, snapshot))
         return snapshot
 
     async def _keep(self, entry: Entry, snapshot: Snapshot) -> None:
@@ -228,17 +232,8 @@ class Sandboxes:
     def renew(self, sandbox_id: str, expires: float) -> Record:
         """Let a sandbox expire at ``expires``, seconds since 1970, which may be sooner."""
         entry = self._entry(sandbox_id)
-        if entry.record.expires is None:
-            raise Refusal(
-                409, "DOCKER::INVALID_EXPIRATION", "This sandbox never expires: delete it instead."
-            )
-        if expires <= wall():
-            raise Refusal(
-                400, "DOCKER::INVALID_EXPIRATION", "The new expiry must lie in the future."
-            )
-        entry.record.expires = expires
+        self._expiry.renew(entry, expires)
         self._records.save(entry.record)
-        self._set_timer(entry)
         return entry.record
 
     def patch_metadata(self, sandbox_id: str, patch: dict[str, str | None]) -> Record:
@@ -298,7 +293,7 @@ class Sandboxes:
                 return
             if record.alive:
                 await self._relaunch(entry)
-        self._set_timer(entry)
+        self._expiry.watch(entry)
 
     async def _relaunch(self, entry: Entry) -> None:
         try:
@@ -318,15 +313,16 @@ class Sandboxes:
         """End every process but keep records and files, for the next server to take over."""
         self._is_closing = True
         self._snapshots.close()
-        for task in list(self._tasks):
-            task.cancel()
+        await self._errands.cancel()
         for entry in self._entries.values():
-            if entry.timer is not None:
-                entry.timer.cancel()
+            self._expiry.forget(entry)
         await self._spares.close()
         await asyncio.gather(*map(self._put_down, self._entries.values()))
         self._workshop.close()
         self._records.close()
+
+    def _is_there(self, entry: Entry) -> bool:
+        return self._entries.get(entry.record.id) is entry
 
     def _uids(self) -> set[int]:
         return {entry.record.outer_uid for entry in self._entries.values()}
@@ -341,8 +337,17 @@ class Sandboxes:
         async with self._starts:
             path = self._workshop.way_out_path(entry.record)
             way_out = await self._ways_out.open(entry.record, path)
-            started = await self._workshop.start(entry.record, way_out)
+            has_hooks = bool(entry.record.hooks)
+            started = await self._workshop.start(entry.record, way_out, waits=has_hooks)
         await self._adopt(entry, started)
+        try:
+            if has_hooks and not entry.is_unwanted:
+                await self._workshop.claim(entry.record, started)
+        except OSError as error:
+            if not entry.is_unwanted:
+                raise start_failed(f"It ended while its preStart hook ran: {error}") from error
+        if entry.is_unwanted:
+            raise start_failed("It was deleted while it started.", 409)
 
     async def _adopt(self, entry: Entry, started: Started) -> None:
         entry.confined, entry.group = started.confined, started.group
@@ -364,8 +369,7 @@ class Sandboxes:
         await asyncio.to_thread(self._workshop.clear_away, entry.record, group)
 
     async def _remove(self, entry: Entry) -> None:
-        if entry.timer is not None:
-            entry.timer.cancel()
+        self._expiry.forget(entry)
         await self._put_down(entry)
         await asyncio.to_thread(self._workshop.remove, entry.record)
         self._records.remove(entry.record.id)
@@ -377,76 +381,19 @@ class Sandboxes:
     def _noticed_end(self, entry: Entry) -> None:
         """The processes are gone. If nobody here ended them, say so."""
         if entry.confined is not None and not self._is_closing:
-            self._spawn(self._fail(entry, entry.confined))
+            self._errands.send(self._fail(entry, entry.confined))
 
     async def _fail(self, entry: Entry, confined: Confined) -> None:
         async with entry.lock:
             if entry.confined is not confined:
                 return
-            code = confined.ended.result()
-            full = entry.group is not None and entry.group.out_of_memory_kills() > 0
-            reason = "OUT_OF_MEMORY" if full else "SANDBOX_ENDED"
-            entry.record.last_words = confined.tail[-4096:]
-            said = f" Its last words: {confined.tail}" if confined.tail else ""
-            why = "It ran out of memory." if full else f"Its processes ended with code {code}."
+            reason, why = entry.ending(confined)
             await self._put_down(entry)
-            self._say(entry, "Failed", reason, why + said)
+            self._say(entry, "Failed", reason, why)
             _LOG.warning("%s failed: %s", entry.record.id, why)
 
     def _say(self, entry: Entry, state: str, reason: str, message: str) -> None:
-        record = entry.record
-        record.state, record.reason, record.message = state, reason, message
-        record.transition = wall()
-        record.note(record.transition, reason, message)
-        try:
-            self._records.save(record)
-        except sqlite3.Error as error:  # a full disk; what is said is true all the same
-            _LOG.warning("the record of %s could not be written: %s", record.id, error)
+        self._records.say(entry.record, wall(), state, reason, message)
 
     def _is_ours(self, port: int) -> bool:
         return port == self.server_port or any(e.port == port for e in self._entries.values())
-
-    def _open_relay(self, entry: Entry, is_open: bool) -> None:
-        if entry.relay is not None:
-            entry.relay.is_open = is_open
-
-    def _set_timer(self, entry: Entry) -> None:
-        if entry.timer is not None:
-            entry.timer.cancel()
-        if entry.record.expires is None:
-            return
-        entry.deadline = steady() + entry.record.expires - wall()
-        self._look_at_clock(entry)
-
-    def _look_at_clock(self, entry: Entry) -> None:
-        assert entry.deadline is not None
-        left = entry.deadline - steady()
-        loop = asyncio.get_running_loop()
-        if left > 0:
-            entry.timer = loop.call_later(min(left, _LOOK_AGAIN), self._look_at_clock, entry)
-        else:
-            self._spawn(self._expire(entry))
-
-    async def _expire(self, entry: Entry) -> None:
-        async with entry.lock:
-            deadline = entry.deadline
-            is_there = self._entries.get(entry.record.id) is entry
-            if not is_there or deadline is None or deadline > steady():
-                return
-            try:
-                await asyncio.shield(self._remove(entry))
-                _LOG.info("%s expired", entry.record.id)
-            except OSError as error:
-                _LOG.warning("could not remove %s: %s", entry.record.id, error)
-                loop = asyncio.get_running_loop()
-                entry.timer = loop.call_later(_LOOK_AGAIN, self._look_at_clock, entry)
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._finished)
-
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            _LOG.error("unexpected: %r", task.exception(), exc_info=task.exception())

@@ -27,7 +27,7 @@ import psutil
 from opensandbox_jupyter.constants import EXECD_TOKEN_HEADER
 from opensandbox_jupyter.server import jail as walls
 from opensandbox_jupyter.server import seccomp
-from opensandbox_jupyter.server.errors import Refusal
+from opensandbox_jupyter.server.errors import start_failed
 from opensandbox_jupyter.server.guard import StartGuard
 from opensandbox_jupyter.server.identity import is_host_root
 from opensandbox_jupyter.server.process import Confined
@@ -79,14 +79,14 @@ async def launch(plan: Plan) -> Confined:
     try:
         start = _Start(plan)
     except OSError as error:
-        raise _failed(f"The sandbox could not be started: {error}.", 503) from error
+        raise start_failed(f"The sandbox could not be started: {error}.", 503) from error
     try:
         return await start.run()
     except (OSError, ValueError, asyncio.IncompleteReadError) as error:
         await start.undo()
         number = error.errno if isinstance(error, OSError) else None
         status = 503 if number in {errno.EMFILE, errno.ENFILE, errno.EAGAIN} else 500
-        raise _failed(f"The sandbox could not be started: {error}.", status) from error
+        raise start_failed(f"The sandbox could not be started: {error}.", status) from error
     except BaseException:
         await start.undo()
         raise
@@ -204,10 +204,10 @@ class _Start:
                 await asyncio.wait((ended,), timeout=_LAST_WORDS_SECONDS)
             if ended.done():
                 said = self._confined.tail or "It said nothing."
-                raise _failed(f"The sandbox ended while it started. {said}")
+                raise start_failed(f"The sandbox ended while it started. {said}")
             if task.done():
                 return task.result()
-            raise _failed(f"The sandbox did not answer within {_READY_SECONDS:.0f} s.")
+            raise start_failed(f"The sandbox did not answer within {_READY_SECONDS:.0f} s.")
         finally:
             task.cancel()
 
@@ -308,7 +308,3 @@ async def _ping(socket_path: str, token: str) -> None:
 def _kernel() -> tuple[int, int]:
     found = re.match(r"(\d+)\.(\d+)", platform.release())
     return (int(found[1]), int(found[2])) if found else (0, 0)
-
-
-def _failed(message: str, status: int = 500) -> Refusal:
-    return Refusal(status, "DOCKER::SANDBOX_START_FAILED", message)

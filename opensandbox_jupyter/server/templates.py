@@ -7,12 +7,12 @@ import contextlib
 import logging
 import re
 import uuid
-from collections.abc import Coroutine
 from typing import Any, Literal
 
 import msgspec
 
 from opensandbox_jupyter.server.clock import wall
+from opensandbox_jupyter.server.errands import Errands
 from opensandbox_jupyter.server.errors import Refusal
 from opensandbox_jupyter.server.inside import succeeds
 from opensandbox_jupyter.server.labels import check_labels
@@ -87,7 +87,7 @@ class Templates:
         self._sandboxes = sandboxes
         self._snapshots = snapshots
         self._known: dict[str, Template] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._errands = Errands()
 
     def all(self) -> list[Template]:
         """Return every template, newest first."""
@@ -106,7 +106,7 @@ class Templates:
         self._sandboxes.check(self._starting(template))
         self._known[template.id] = template
         self._say(template, "Pending")
-        self._spawn(self._build(template))
+        self._errands.send(self._build(template))
         return template
 
     async def delete(self, template_id: str) -> None:
@@ -165,9 +165,7 @@ class Templates:
 
     async def close(self) -> None:
         """End builds that are under way."""
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._errands.cancel()
 
     def _starting(self, template: Template) -> CreateSandbox:
         """Return the request for the sandbox that becomes the template."""
@@ -233,11 +231,6 @@ class Templates:
     def _say(self, template: Template, phase: str, message: str = "") -> None:
         template.phase, template.message, template.updated = phase, message[:1000], wall()
         self._shelf.save(template)
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 def _invalid(message: str) -> Refusal:

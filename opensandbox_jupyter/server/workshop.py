@@ -21,10 +21,10 @@ from opensandbox_jupyter.runtime_file import private_directory
 from opensandbox_jupyter.server import cgroups, probe, provision, rootfs, seccomp
 from opensandbox_jupyter.server.cgroups import Cgroups, Group, Limits
 from opensandbox_jupyter.server.copying import copy_tree
-from opensandbox_jupyter.server.errors import unavailable
+from opensandbox_jupyter.server.errors import start_failed, unavailable
 from opensandbox_jupyter.server.identity import is_host_root
 from opensandbox_jupyter.server.images import Image, find_image
-from opensandbox_jupyter.server.inside import ask
+from opensandbox_jupyter.server.inside import ask, message_of
 from opensandbox_jupyter.server.jail import (
     CLEAN_PROC,
     SPECIAL_PROC,
@@ -52,6 +52,7 @@ _TRUST = (
     "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS", "PIP_CERT", "REQUESTS_CA_BUNDLE",
     "SSL_CERT_FILE",
 )  # fmt: skip
+_HOOK_FAILED = 422
 _CLAIMED = ("env", "cpu_count", "memory_bytes", "entrypoint")
 _PATH = f"{rootfs.VENV}/bin:/root/.local/bin:{_SYSTEM_PATH}"
 
@@ -151,17 +152,25 @@ class Workshop:
         return Started(confined, group, plan.socket_path, _birth_certificates(confined.pids))
 
     async def claim(self, record: Record, started: Started) -> None:
-        """Make a sandbox that waits the one that ``record`` asks for. Raises: OSError."""
+        """Make a sandbox that waits the one that ``record`` asks for.
+
+        Raises:
+            OSError: it could not be reached.
+            Refusal: the hook before the entrypoint failed.
+        """
         if started.group is not None:
             started.group.set_limits(Limits(cpu=record.cpu, memory=record.memory))
         settings = _settings(record)
         claim = {key: settings[key] for key in _CLAIMED}
         claim["process_memory"] = self._process_memory(record)
-        status = await ask(
+        claim["hooks"] = record.hooks
+        status, said = await ask(
             started.socket_path, record.token, "POST /internal/init", msgspec.json.encode(claim)
         )
+        if status == _HOOK_FAILED:
+            raise start_failed(message_of(said))
         if status != 200:
-            raise ConnectionRefusedError(f"The spare sandbox answered {status}.")
+            raise ConnectionRefusedError(f"The sandbox that waited answered {status}.")
 
     def _process_memory(self, record: Record) -> int | None:
         """Return the limit for each process, where no control group counts them together."""
