@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,6 +135,8 @@ class Group:
                 time.sleep(0.005)
 
     def _kill(self, directory: Path) -> None:
+        if self.version == 2:
+            self._write("freezer", "cgroup.kill", "1")  # a kernel before 5.14 has no such file
         with contextlib.suppress(OSError):
             for pid in (directory / "cgroup.procs").read_text(encoding="ascii").split():
                 with contextlib.suppress(ProcessLookupError):
@@ -169,38 +172,56 @@ def detect(owner: str) -> Cgroups | None:
     """
     name = f"{_NAME}-{owner}"
     first: dict[str, Path] = {}
-    unified: Path | None = None
+    top, unified = Path(), None
     own = _own_groups()
     for kind, options, mounted, root in _mounts():
         if kind == "cgroup":
             for controller in set(options) & set(_WANTED):
                 first[controller] = _below(mounted, root, own.get(controller, "/"))
         elif kind == "cgroup2":
-            unified = _below(mounted, root, own.get("", "/"))
+            top, unified = mounted, _below(mounted, root, own.get("", "/"))
     first = {key: path / name for key, path in first.items() if _can_make(path / name)}
     if first:
         return Cgroups(1, first)
-    return _detect_unified(unified, name) if unified is not None else None
+    return _detect_unified(unified, top, name) if unified is not None else None
 
 
-def _detect_unified(own: Path, name: str) -> Cgroups | None:
-    """Find a place below our own group, or, for root, below the topmost one."""
-    candidates = [own]
-    if os.geteuid() == 0:
-        candidates += [parent for parent in own.parents if (parent / "cgroup.procs").exists()][-1:]
-    for candidate in candidates:
+def _detect_unified(own: Path, top: Path, name: str) -> Cgroups | None:
+    """Find a place below our own group, or one that it lies in, up to ``top``.
+
+    A group that holds processes passes no controller on, and our own holds us: so it is mostly
+    the slice of systemd around it. Root takes the topmost one then.
+    """
+    around = [path for path in own.parents if path == top or top in path.parents]
+    for candidate in (own, *(reversed(around) if os.geteuid() == 0 else around)):
         base = candidate / name
         if not _can_make(base):
             continue
         offered = _enable(candidate, base)
         bases = {key: base for key in _WANTED if key in offered}
-        if (base.parent / "cgroup.freeze").exists() or candidate != own:
-            bases["freezer"] = base
-        if {"memory", "pids"} & set(bases):
+        if {"memory", "pids"} & set(bases) and _can_hold(base):
+            if (base / "cgroup.freeze").exists():
+                bases["freezer"] = base
             return Cgroups(2, bases)
         with contextlib.suppress(OSError):
             base.rmdir()
     return None
+
+
+def _can_hold(base: Path) -> bool:
+    """Whether a process of ours may be moved there: not from a session that began elsewhere."""
+    group = Group(2, {"pids": base / "trial"})
+    with subprocess.Popen(["/bin/sh", "-c", "read -r line"], stdin=subprocess.PIPE) as trial:
+        try:
+            group.directories["pids"].mkdir(exist_ok=True)
+            group.add(trial.pid)
+        except OSError:
+            return False
+        finally:
+            trial.kill()
+            trial.wait()
+            group.remove()
+    return True
 
 
 def _enable(candidate: Path, base: Path) -> set[str]:
