@@ -18,7 +18,7 @@ class Model(BaseModel):
     )
 
 
-def _sentence(error: ValidationError) -> str:
+def sentence(error: Any) -> str:
     """Return what is wrong, field by field, in one line and without the values."""
     faults = []
     for item in error.errors(include_url=False, include_input=False):
@@ -46,7 +46,7 @@ class Request(Model):
             try:
                 super().__init__(**data)
             except ValidationError as cause:
-                raise InvalidArgumentException(_sentence(cause), cause=cause) from None
+                raise InvalidArgumentException(sentence(cause), cause=cause) from None
 
 
 class LifecycleRequest(Request):

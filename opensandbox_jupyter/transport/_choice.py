@@ -71,8 +71,15 @@ def censored(reply: Reply, headers: Mapping[str, str]) -> Reply:
 def located(failure: Failure, call: Call, headers: Mapping[str, str]) -> SandboxException:
     """Return the exception for an answer that broke off; what its head said is kept."""
     error = translated(call, failure)
-    error.request_id = headers.get(REQUEST_ID_HEADER.lower(), "").strip() or None
+    describe(error, call, headers)
     return error
+
+
+def describe(error: SandboxException, call: Call, headers: Mapping[str, str]) -> None:
+    """Say in an error which answer it is about, unless it came from another call."""
+    if error.operation in (None, call.name) and error.request_id is None:
+        error.operation = call.name
+        error.request_id = headers.get(REQUEST_ID_HEADER.lower(), "").strip() or None
 
 
 def unusable_proxy(kind: str) -> InvalidArgumentException:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from opensandbox_jupyter.transport._choice import unusable_proxy
+from opensandbox_jupyter.transport.answer import MAX_BODY
 from opensandbox_jupyter.transport.failures import (
     BadAddress,
     Broken,
@@ -31,7 +32,7 @@ def client_options(settings: Settings, headers: Mapping[str, str]) -> dict[str, 
     Certificates are loaded only for https, which saves a plain http client 20 ms.
     """
     options: dict[str, Any] = {
-        "headers": headers,
+        "headers": {"Accept-Encoding": "identity", **headers},
         "timeout": httpx.Timeout(settings.request_timeout.total_seconds()),
         "verify": settings.protocol == "https",
         "limits": _LIMITS,
@@ -73,6 +74,39 @@ def stream_timeout(client: httpx.Client | httpx.AsyncClient, call: Call) -> http
     return httpx.Timeout(
         connect=known.connect, write=known.write, pool=known.pool, read=call.patience
     )
+
+
+def refuse_coding(headers: Mapping[str, str]) -> None:
+    """Refuse a compressed answer, which was not asked for and may be a thousand times its size.
+
+    Raises:
+        Broken: when it is one.
+    """
+    if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        raise Broken(ValueError("the answer is compressed"))
+
+
+class Whole:
+    """A body that is kept whole, within bounds."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def take(self, piece: bytes) -> None:
+        """Keep another piece.
+
+        Raises:
+            Broken: when it is too much.
+        """
+        self._pieces.append(piece)
+        self._size += len(piece)
+        if self._size > MAX_BODY:
+            raise Broken(ValueError(f"an answer is longer than {MAX_BODY} bytes"))
+
+    def value(self) -> bytes:
+        """Return it."""
+        return b"".join(self._pieces)
 
 
 @contextmanager

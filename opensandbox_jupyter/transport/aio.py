@@ -15,6 +15,7 @@ from opensandbox_jupyter.transport._choice import (
     TAIL_BOUND,
     censored,
     common_headers,
+    describe,
     go_on,
     located,
     log,
@@ -197,6 +198,9 @@ class AsyncTransport:
                     reply = Reply(answer.status, answer.headers, body)
                     raise api_error(call, censored(reply, self._headers))
                 yield answer
+            except SandboxException as error:
+                describe(error, call, headers)
+                raise
             finally:
                 await answer.close()
         except Failure as failure:

@@ -17,6 +17,7 @@ from opensandbox_jupyter.transport._choice import (
     TAIL_BOUND,
     censored,
     common_headers,
+    describe,
     go_on,
     located,
     log,
@@ -202,6 +203,9 @@ class BlockingTransport:
                     reply = Reply(answer.status, answer.headers, body)
                     raise api_error(call, censored(reply, self._headers))
                 yield answer
+            except SandboxException as error:
+                describe(error, call, headers)
+                raise
             finally:
                 answer.close()
         except Failure as failure:

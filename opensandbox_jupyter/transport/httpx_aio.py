@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 import httpx
 
 from opensandbox_jupyter.transport._httpx import (
+    Whole,
     client_options,
     failures,
     named_proxies,
+    refuse_coding,
     request_arguments,
     stream_timeout,
 )
+from opensandbox_jupyter.transport.failures import Failure
 from opensandbox_jupyter.transport.request import Upload
 from opensandbox_jupyter.wire.base import Call, Reply
 
@@ -65,8 +68,18 @@ class Client:
         """Send ``call`` and return its whole answer."""
         with failures():
             request = self._client.build_request(**request_arguments(call, _body))
-            response = await self._client.send(request)
-            return Reply(response.status_code, response.headers, response.content)
+            response = await self._client.send(request, stream=True)
+            try:
+                refuse_coding(response.headers)
+                body = Whole()
+                async for chunk in response.aiter_bytes():
+                    body.take(chunk)
+            except Failure as failure:
+                failure.headers = response.headers
+                raise
+            finally:
+                await response.aclose()
+            return Reply(response.status_code, response.headers, body.value())
 
     async def stream(self, call: Call) -> Stream:
         """Send ``call`` and return its answer as soon as its head has come."""
@@ -74,7 +87,14 @@ class Client:
             request = self._client.build_request(
                 **request_arguments(call, _body), timeout=stream_timeout(self._client, call)
             )
-            return Stream(await self._client.send(request, stream=True))
+            stream = Stream(await self._client.send(request, stream=True))
+        try:
+            refuse_coding(stream.headers)
+        except Failure as failure:
+            failure.headers = stream.headers
+            await stream.close()
+            raise
+        return stream
 
     async def close(self) -> None:
         """Close the connections; a transport given by the user is left open."""

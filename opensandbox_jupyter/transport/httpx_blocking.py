@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 import httpx
 
 from opensandbox_jupyter.transport._httpx import (
+    Whole,
     client_options,
     failures,
     named_proxies,
+    refuse_coding,
     request_arguments,
     stream_timeout,
 )
+from opensandbox_jupyter.transport.failures import Failure
 from opensandbox_jupyter.transport.request import Upload, at_hand
 from opensandbox_jupyter.wire.base import Call, Reply
 
@@ -75,8 +78,18 @@ class Client:
         """Send ``call`` and return its whole answer."""
         with failures():
             request = self._client.build_request(**request_arguments(call, _body))
-            response = self._client.send(request)
-            return Reply(response.status_code, response.headers, response.content)
+            response = self._client.send(request, stream=True)
+            try:
+                refuse_coding(response.headers)
+                body = Whole()
+                for chunk in response.iter_bytes():
+                    body.take(chunk)
+            except Failure as failure:
+                failure.headers = response.headers
+                raise
+            finally:
+                response.close()
+            return Reply(response.status_code, response.headers, body.value())
 
     def stream(self, call: Call) -> Stream:
         """Send ``call`` and return its answer as soon as its head has come."""
@@ -84,7 +97,14 @@ class Client:
             request = self._client.build_request(
                 **request_arguments(call, _body), timeout=stream_timeout(self._client, call)
             )
-            return Stream(self._client.send(request, stream=True))
+            stream = Stream(self._client.send(request, stream=True))
+        try:
+            refuse_coding(stream.headers)
+        except Failure as failure:
+            failure.headers = stream.headers
+            stream.close()
+            raise
+        return stream
 
     def close(self) -> None:
         """Close the connections; a transport given by the user is left open."""

@@ -14,6 +14,7 @@ from opensandbox_jupyter.exceptions import (
     SandboxApiException,
     SandboxError,
     SandboxRateLimitException,
+    printable,
 )
 from opensandbox_jupyter.secrecy import masked, secrets_of, secrets_within
 from opensandbox_jupyter.wire.base import Call, Reply
@@ -52,8 +53,8 @@ def api_error(call: Call, reply: Reply) -> SandboxApiException:
     kind = SandboxRateLimitException if reply.status == 429 else SandboxApiException
     what = call.name.replace("_", " ")
     if message is None:
-        excerpt = body[:_EXCERPT].decode("utf-8", "replace").strip()
-        message = excerpt or "the answer has no body"
+        excerpt = " ".join(body[:_EXCERPT].decode("utf-8", "replace").split())
+        message = printable(excerpt) or "the answer has no body"
     error = kind(
         f"{what} failed with status {reply.status}: {message}",
         status_code=reply.status,
@@ -88,7 +89,8 @@ def decode_json(call: Call, reply: Reply) -> Any:
 def invalid_answer(call: Call, cause: Exception) -> MalformedAnswerException:
     """Return the exception for JSON that lacks what the protocol promises."""
     return MalformedAnswerException(
-        f"{call.name.replace('_', ' ')}: the answer is not what the protocol promises: {cause}",
+        f"{call.name.replace('_', ' ')}: the answer is not what the protocol promises: "
+        f"{_sentence(cause)}",
         operation=call.name,
         cause=cause,
         hint="The server may be newer or older than this package, or no OpenSandbox server.",
@@ -101,6 +103,15 @@ def about(error: MalformedAnswerException, call: Call, reply: Reply) -> Malforme
     error.response_body = masked(reply.body[:_MOST_BODY], _secrets(call))
     error.request_id = _request_id(reply)
     return error
+
+
+def _sentence(cause: Exception) -> str:
+    """Return what is wrong in one line, and without the values."""
+    if type(cause).__module__.startswith("pydantic"):
+        from opensandbox_jupyter.models import _base
+
+        return _base.sentence(cause)
+    return " ".join(str(cause).split())
 
 
 def _secrets(call: Call) -> Iterator[str]:

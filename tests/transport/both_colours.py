@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from opensandbox_jupyter import ConnectionConfig, ConnectionConfigSync
@@ -22,6 +23,15 @@ class Async:
 
     async def fetch(self, call: Call) -> Reply:
         return await self.transport.run(single(call))
+
+    async def carry(self, operation: Operation[Any]) -> Any:
+        return await self.transport.run(operation)
+
+    async def feed(self, call: Call, take: Callable[[bytes], object]) -> None:
+        """Hand the chunks of an answer over, one by one."""
+        async with self.transport.stream(call) as chunks:
+            async for chunk in chunks:
+                take(chunk)
 
     async def read(self, call: Call) -> bytes:
         return await self.transport.read(call)
@@ -53,6 +63,15 @@ class Blocking:
 
     async def fetch(self, call: Call) -> Reply:
         return self.transport.run(single(call))
+
+    async def carry(self, operation: Operation[Any]) -> Any:
+        return self.transport.run(operation)
+
+    async def feed(self, call: Call, take: Callable[[bytes], object]) -> None:
+        """Hand the chunks of an answer over, one by one."""
+        with self.transport.stream(call) as chunks:
+            for chunk in chunks:
+                take(chunk)
 
     async def read(self, call: Call) -> bytes:
         return self.transport.read(call)
