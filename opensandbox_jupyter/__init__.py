@@ -24,6 +24,27 @@ if TYPE_CHECKING:
     from opensandbox_jupyter.config import ConnectionConfig, ConnectionConfigSync
     from opensandbox_jupyter.exceptions import SandboxException
     from opensandbox_jupyter.manager import SandboxManager
+    from opensandbox_jupyter.pool import (
+        AcquirePolicy,
+        AsyncPooledSandboxCreator,
+        AsyncSandboxPool,
+        InMemoryAsyncPoolStateStore,
+        InMemoryPoolStateStore,
+        PoolCreationSpec,
+        PoolDestroyOptions,
+        PoolDestroyResult,
+        PoolDestroyState,
+        PoolDestroyStrategy,
+        PooledSandboxCreateContext,
+        PooledSandboxCreateReason,
+        PooledSandboxCreator,
+        SandboxPool,
+        SandboxPoolAsync,
+        SandboxPoolManager,
+        SandboxPoolManagerAsync,
+        SandboxPoolManagerSync,
+        SandboxPoolSync,
+    )
     from opensandbox_jupyter.sandbox import Sandbox
     from opensandbox_jupyter.sync.manager import SandboxManagerSync
     from opensandbox_jupyter.sync.sandbox import SandboxSync
@@ -31,12 +52,31 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AcquirePolicy",
+    "AsyncPooledSandboxCreator",
+    "AsyncSandboxPool",
     "ConnectionConfig",
     "ConnectionConfigSync",
+    "InMemoryAsyncPoolStateStore",
+    "InMemoryPoolStateStore",
+    "PoolCreationSpec",
+    "PoolDestroyOptions",
+    "PoolDestroyResult",
+    "PoolDestroyState",
+    "PoolDestroyStrategy",
+    "PooledSandboxCreateContext",
+    "PooledSandboxCreateReason",
+    "PooledSandboxCreator",
     "Sandbox",
     "SandboxException",
     "SandboxManager",
     "SandboxManagerSync",
+    "SandboxPool",
+    "SandboxPoolAsync",
+    "SandboxPoolManager",
+    "SandboxPoolManagerAsync",
+    "SandboxPoolManagerSync",
+    "SandboxPoolSync",
     "SandboxSync",
     "__version__",
     "load_ipython_extension",
@@ -52,15 +92,15 @@ _HOMES = {
     "SandboxManagerSync": "sync.manager",
     "SandboxSync": "sync.sandbox",
 }
+_ELSE = "pool"
 
 
 if not TYPE_CHECKING:  # a checker would believe that every name is here
 
     def __getattr__(name: str) -> object:
-        home = _HOMES.get(name)
-        if home is None:
+        if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(import_module(f"{__name__}.{home}"), name)
+        value = getattr(import_module(f"{__name__}.{_HOMES.get(name, _ELSE)}"), name)
         globals()[name] = value
         return value
 

@@ -13,6 +13,12 @@
     ├── SandboxUnhealthyException           the sandbox is there but does not answer
     ├── SandboxReadyTimeoutException        the sandbox was not ready within ``ready_timeout``
     ├── InvalidArgumentException            an argument was refused before anything was sent
+    ├── PoolEmptyException                  no sandbox was ready, and the policy makes none
+    ├── PoolAcquireFailedException          those that were ready could not be used
+    ├── PoolNotRunningException             the pool was not started, or is shutting down
+    ├── PoolStateStoreUnavailableException  what keeps the pool's state did not answer
+    ├── PoolDestroyedException              the pool's name was destroyed
+    ├── PoolDestroyIncompleteException      … or only in part; destroying it again goes on
     ├── UnsupportedOperationException       the protocol in use has no such operation
     ├── LocalServerException                the embedded server could not be started or used
     │   └── IsolationUnavailableException   … because this host cannot isolate a sandbox
@@ -26,7 +32,7 @@
     KeyboardInterrupt
     └── CommandInterrupted                  a person interrupted a running command
 
-Names up to ``InvalidArgumentException`` are those of OpenSandbox's own Python SDK.
+Names up to ``PoolDestroyIncompleteException`` are those of OpenSandbox's own Python SDK.
 Each error is one sentence that says what happened, with a ``hint`` that says what to do next.
 """
 
@@ -47,6 +53,12 @@ __all__ = [
     "IsolationUnavailableException",
     "LocalServerException",
     "MalformedAnswerException",
+    "PoolAcquireFailedException",
+    "PoolDestroyIncompleteException",
+    "PoolDestroyedException",
+    "PoolEmptyException",
+    "PoolNotRunningException",
+    "PoolStateStoreUnavailableException",
     "PtyAlreadyConnected",
     "PtyException",
     "PtySessionGone",
@@ -82,6 +94,12 @@ class SandboxError:
     TIMEOUT = "TIMEOUT"
     CONNECTION = "CONNECTION"
     RATE_LIMIT = "RATE_LIMIT"
+    POOL_EMPTY = "POOL_EMPTY"
+    POOL_ACQUIRE_FAILED = "POOL_ACQUIRE_FAILED"
+    POOL_NOT_RUNNING = "POOL_NOT_RUNNING"
+    POOL_STATE_STORE_UNAVAILABLE = "POOL_STATE_STORE_UNAVAILABLE"
+    POOL_DESTROYED = "POOL_DESTROYED"
+    POOL_DESTROY_INCOMPLETE = "POOL_DESTROY_INCOMPLETE"
     UNSUPPORTED_OPERATION = "UNSUPPORTED_OPERATION"
     LOCAL_SERVER = "LOCAL_SERVER"
     ISOLATION_UNAVAILABLE = "ISOLATION_UNAVAILABLE"
@@ -279,6 +297,42 @@ class MalformedAnswerException(SandboxApiException, InvalidArgumentException):
     """A server's answer is not what the protocol promises; ``status_code`` may well be 200."""
 
     default_code = SandboxError.UNEXPECTED_RESPONSE
+
+
+class PoolEmptyException(SandboxException):
+    """No sandbox was ready, and the acquire policy does not make one."""
+
+    default_code = SandboxError.POOL_EMPTY
+
+
+class PoolAcquireFailedException(SandboxException):
+    """The sandboxes that were ready could not be used. ``cause`` is why the last one could not."""
+
+    default_code = SandboxError.POOL_ACQUIRE_FAILED
+
+
+class PoolNotRunningException(SandboxException):
+    """The pool was not started, or is shutting down."""
+
+    default_code = SandboxError.POOL_NOT_RUNNING
+
+
+class PoolStateStoreUnavailableException(SandboxException):
+    """What keeps the pool's state did not answer, or not as it should."""
+
+    default_code = SandboxError.POOL_STATE_STORE_UNAVAILABLE
+
+
+class PoolDestroyedException(SandboxException):
+    """The pool's name is being destroyed, or was."""
+
+    default_code = SandboxError.POOL_DESTROYED
+
+
+class PoolDestroyIncompleteException(SandboxException):
+    """Something of the pool is left. It takes no sandboxes; destroying it again goes on."""
+
+    default_code = SandboxError.POOL_DESTROY_INCOMPLETE
 
 
 class UnsupportedOperationException(SandboxException):

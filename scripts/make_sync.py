@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import fill
 
 PACKAGE = Path(__file__).resolve().parent.parent / "opensandbox_jupyter"
 MODULES = (
@@ -26,6 +27,15 @@ MODULES = (
     "manager",
     "metrics",
     "network",
+    "pools.config",
+    "pools.disposal",
+    "pools.keeper",
+    "pools.making",
+    "pools.manager",
+    "pools.memory",
+    "pools.redis",
+    "pools.sandbox_pool",
+    "pools.stores",
     "ports",
     "pty",
     "sandbox",
@@ -33,22 +43,49 @@ MODULES = (
     "watching",
 )
 
-BANNER = '''"""{doc}
-
-Generated from ``{name}.py`` by ``scripts/make_sync.py``: change that file, ``make generate``.
-"""
-'''
+BANNER = "Generated from ``{}`` by ``scripts/make_sync.py``: change that file, ``make generate``."
 INIT = '''"""The blocking SDK, generated from the async one."""
+
+from typing import TYPE_CHECKING, Any
 
 from opensandbox_jupyter.sync.manager import SandboxManagerSync
 from opensandbox_jupyter.sync.sandbox import SandboxSync
 
-__all__ = ["SandboxManagerSync", "SandboxSync"]
+if TYPE_CHECKING:
+    from opensandbox_jupyter.sync.pool import SandboxPoolSync
+
+__all__ = ["SandboxManagerSync", "SandboxPoolSync", "SandboxSync"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "SandboxPoolSync":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from opensandbox_jupyter.sync.pool import SandboxPoolSync
+
+    return SandboxPoolSync
 '''
+POOL = '''"""Pools of warm sandboxes, blocking."""
+
+from opensandbox_jupyter.sync.pools.sandbox_pool import SandboxPoolSync
+
+__all__ = ["SandboxPoolSync"]
+'''
+POOLS = '''"""Pools of warm sandboxes, blocking, generated from the async ones."""
+'''
+BY_HAND = {"__init__": INIT, "pool": POOL, "pools.__init__": POOLS}
 NAMES_IN_TEXTS = {
+    "AsyncPoolConfig": "PoolConfig",
+    "AsyncPoolStateStore": "PoolStateStore",
+    "AsyncPooledSandboxCreator": "PooledSandboxCreator",
+    "AsyncRedisPoolStateStore": "RedisPoolStateStore",
     "ConnectionConfig": "ConnectionConfigSync",
+    "InMemoryAsyncPoolStateStore": "InMemoryPoolStateStore",
     "Sandbox": "SandboxSync",
     "SandboxManager": "SandboxManagerSync",
+    "SandboxPoolAsync": "SandboxPoolSync",
+    "SandboxPoolManagerAsync": "SandboxPoolManagerSync",
+    "reap_expired_idle_with_min_ttl_async": "reap_expired_idle_with_min_ttl",
+    "try_take_idle_with_min_ttl_async": "try_take_idle_with_min_ttl",
 }
 NAMES = {
     **NAMES_IN_TEXTS,
@@ -57,8 +94,11 @@ NAMES = {
     "AsyncIterable": "Iterable",
     "AsyncIterator": "Iterator",
     "AsyncTransport": "BlockingTransport",
+    "Awaitable[None] | None": "None",
     "Awaitable[None]": "None",
     "Awaitable[bool] | bool": "bool",
+    "Awaitable[SandboxManagerSync]": "SandboxManagerSync",
+    "Awaitable[bool]": "bool",
     "CodeInterpreter": "CodeInterpreterSync",
     "Codes": "CodesSync",
     "Commands": "CommandsSync",
@@ -83,15 +123,16 @@ NAMES = {
 GRAMMAR = [
     (r"\basync (with|for|def)\b", r"\1"),
     (r"\bawait ", ""),
-    (r"transport\.(socket_)?aio\b", r"transport.\1blocking"),
-    (rf"(opensandbox_jupyter)\.({'|'.join(MODULES)}) import", r"\1.sync.\2 import"),
+    (r"transport\.(socket_|workers_)?aio\b", r"transport.\1blocking"),
+    (r"redis\.asyncio import", "redis import"),
+    (rf"(opensandbox_jupyter)\.({'|'.join(map(re.escape, MODULES))}) import", r"\1.sync.\2 import"),
 ]
 TEXT = re.compile(r'"""[\s\S]*?"""|"[^"\n]*"')
 
 
 def blocking(name: str) -> str:
     """Return the blocking twin of module ``name``."""
-    source = (PACKAGE / f"{name}.py").read_text(encoding="utf-8")
+    source = place(PACKAGE, name).read_text(encoding="utf-8")
     doc, code = re.match(r'"""(.*?)"""\n(.*)', source, re.DOTALL).groups()
     pieces, end = [], 0
     for text in TEXT.finditer(code):
@@ -101,7 +142,13 @@ def blocking(name: str) -> str:
         )
         end = text.end()
     pieces.append(rewritten(code[end:], NAMES))
-    return formatted(BANNER.format(doc=doc, name=name) + "".join(pieces))
+    banner = fill(BANNER.format(place(Path(), name)), width=100, break_on_hyphens=False)
+    return formatted(f'"""{doc}\n\n{banner}\n"""\n' + "".join(pieces))
+
+
+def place(folder: Path, name: str) -> Path:
+    """Return where module ``name`` lies below ``folder``."""
+    return folder.joinpath(*name.split(".")).with_suffix(".py")
 
 
 def rewritten(source: str, names: dict[str, str]) -> str:
@@ -140,20 +187,22 @@ def main() -> int:
     """Write or check all modules; return the exit code."""
     check = "--check" in sys.argv[1:]
     texts = {name: blocking(name) for name in MODULES}
-    texts["__init__"] = formatted(INIT)
+    texts |= {name: formatted(text) for name, text in BY_HAND.items()}
     folder = PACKAGE / "sync"
+    paths = {place(folder, name): text for name, text in texts.items()}
     stale = [
-        n
-        for n, text in texts.items()
-        if not (p := folder / f"{n}.py").exists() or p.read_text(encoding="utf-8") != text
+        path
+        for path, text in paths.items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
     ]
-    strangers = {p.stem for p in folder.glob("*.py")} - set(texts)
+    strangers = {*folder.rglob("*.py")} - {*paths}
     if check:
-        for name in [*stale, *strangers]:
-            print(f"sync/{name}.py is not what make_sync.py would write: run make generate")
+        for path in [*stale, *strangers]:
+            print(f"{path.relative_to(PACKAGE)} is not what would be written: run make generate")
         return bool(stale or strangers)
-    for name in stale:
-        (folder / f"{name}.py").write_text(texts[name], encoding="utf-8")
+    for path in stale:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(paths[path], encoding="utf-8")
     return 0
 
 

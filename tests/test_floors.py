@@ -26,7 +26,9 @@ FLOORS = {
     "code_interpreter": SDK,
     "diagnostics": SDK, "handle": SDK, "network": SDK, "isolation": SDK,
     "local_files": SDK, "transfers": SDK, "watching": SDK,
-    "pty": SDK, "ports": SDK,
+    "pty": SDK, "ports": SDK, "pools": SDK,
+    "pool": SDK, "pool_async": SDK, "pool_manager": SDK, "pool_redis": SDK, "pool_types": SDK,
+    "redis_pool_store": SDK, "async_redis_pool_store": SDK,
     "magics": FACES, "cli": FACES, "jupyter_server": FACES,
 }  # fmt: skip
 BESIDE = {"server": WIRE, "execd": WIRE, "egress": WIRE, "hosting": WIRE}

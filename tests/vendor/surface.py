@@ -129,7 +129,7 @@ def surface(package: str) -> dict[str, dict[str, object]]:
                 package.split(".", maxsplit=1)[0]
             ):
                 here[key] = members(value)
-            elif inspect.isfunction(value) and value.__module__ == name:
+            elif inspect.isfunction(value) and (told or value.__module__ == name):
                 here[key] = parameters(value)
             elif isinstance(value, str | int) and key.isupper() and name.endswith("constants"):
                 here[key] = str(value)

@@ -1,0 +1,1 @@
+"""Pools of warm sandboxes. Programs import them from ``opensandbox_jupyter.pool``."""

@@ -1,0 +1,260 @@
+"""What keeps a pool filled, from its start to its shutdown."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from functools import partial
+from typing import TYPE_CHECKING
+
+from opensandbox_jupyter.exceptions import PoolDestroyedException, PoolNotRunningException
+from opensandbox_jupyter.pools.config import AsyncPoolConfig
+from opensandbox_jupyter.pools.disposal import Disposal
+from opensandbox_jupyter.pools.making import Maker
+from opensandbox_jupyter.pools.rules import Allowance, Health, replenishment
+from opensandbox_jupyter.pools.stores import (
+    reap_expired_idle_with_min_ttl_async,
+    try_take_idle_with_min_ttl_async,
+)
+from opensandbox_jupyter.pools.types import (
+    PoolDestroyState,
+    PooledSandboxCreateReason,
+    PoolLifecycleState,
+    TakeIdleResult,
+)
+from opensandbox_jupyter.transport.workers_aio import Mutex, Signal, Workers
+
+if TYPE_CHECKING:
+    from opensandbox_jupyter.pools.disposal import OpenManager
+    from opensandbox_jupyter.sandbox import Sandbox
+
+__all__ = ["Keeper"]
+
+log = logging.getLogger("opensandbox_jupyter")
+
+_PERIOD = 1.0
+_GRACE = 10.0
+
+
+class Keeper:
+    """One run of a pool. Of all who share a pool, one at a time is the primary, who fills it."""
+
+    def __init__(self, config: AsyncPoolConfig, maker: Maker, open_manager: OpenManager) -> None:
+        self.config = config
+        self.maker = maker
+        self.state = PoolLifecycleState.RUNNING
+        self.health = Health(config.degraded_threshold)
+        self.workers = Workers()
+        self.disposal = Disposal(self.workers, open_manager)
+        self.in_flight = 0
+        self._owner = str(config.owner_id)
+        self._warming = 0
+        self._allowance = Allowance(config.warmup_create_qps)
+        self._is_primary = False
+        self._is_troubled = False
+        self._is_finished = False
+        self._lock = threading.Lock()
+        self._finishing = Mutex()
+        self._stopping, self._nudge, self._quiet = Signal(), Signal(), Signal()
+        self._quiet.set()
+
+    def start(self) -> None:
+        """Begin to keep the pool filled."""
+        self.workers.start(f"opensandbox-pool-{self.config.pool_name}", self._keep, firm=True)
+
+    def nudge(self) -> None:
+        """Something has changed: look at once whether the pool wants filling."""
+        if self._is_primary:
+            self._nudge.set()
+
+    def check(self) -> None:
+        """Raise ``PoolNotRunningException`` when this run is over."""
+        if self.state is not PoolLifecycleState.RUNNING:
+            raise PoolNotRunningException(
+                f"The pool {self.config.pool_name!r} is {self.state.value}.",
+                hint="Start the pool before you acquire, and shut it down after that.",
+            )
+
+    @contextmanager
+    def operation(self) -> Iterator[None]:
+        """Count what goes on meanwhile as under way."""
+        with self._lock:
+            self.in_flight += 1
+            self._quiet.clear()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.in_flight -= 1
+                if not self.in_flight:
+                    self._quiet.set()
+
+    async def take(self) -> TakeIdleResult:
+        """Take a warm sandbox. One that comes after a cancellation is ended."""
+        taking = partial(
+            try_take_idle_with_min_ttl_async,
+            self.config.state_store,
+            self.config.pool_name,
+            self.config.acquire_min_remaining_ttl,
+        )
+        taken = await self.workers.claim(taking, self._give_up)
+        self.disposal.add(taken.discarded_alive_sandbox_ids)
+        return taken
+
+    async def make(self, reason: PooledSandboxCreateReason) -> Sandbox:
+        """Make a sandbox. One that comes after a cancellation is ended."""
+        return await self.workers.claim(partial(self.maker.create, reason), self.dispose)
+
+    async def dispose(self, sandbox: Sandbox) -> None:
+        """End a sandbox in the background, and close its handle."""
+        self.disposal.add([sandbox.id])
+        await self.workers.whole(sandbox.close)
+
+    async def close(self, *, graceful: bool) -> None:
+        """End this run; when graceful, after what is under way. Warm sandboxes stay in the store.
+
+        What does not stop within some seconds is left behind, and told.
+        """
+        with self._lock:
+            if self.state is PoolLifecycleState.RUNNING:
+                self.state = PoolLifecycleState.DRAINING
+        drain = self.config.drain_timeout.total_seconds()
+        if graceful and not self._stopping.is_set() and not await self._quiet.wait(drain):
+            log.warning("The pool %s did not drain in %g s.", self.config.pool_name, drain)
+        self._stop()
+        async with self._finishing:
+            if not self._is_finished:
+                await self.workers.whole(self._finish)
+
+    async def _finish(self) -> None:
+        is_quiet = await self._quiet.wait(_GRACE)
+        if not (await self.workers.settle(_GRACE) and is_quiet):
+            log.warning("Something of the pool %s is still busy.", self.config.pool_name)
+        await self.disposal.finish()
+        try:
+            await self.config.state_store.release_primary_lock(self.config.pool_name, self._owner)
+        except Exception as error:
+            log.debug("The pool's lock will expire by itself: %s", error)
+        self._is_finished = True
+        self.state = PoolLifecycleState.STOPPED
+
+    def _stop(self) -> None:
+        self._is_primary = False
+        self._stopping.set()
+        self._nudge.set()
+        self.workers.cancel()
+
+    async def _give_up(self, taken: TakeIdleResult) -> None:
+        kept = () if taken.sandbox_id is None else (taken.sandbox_id,)
+        self.disposal.add(kept + taken.discarded_alive_sandbox_ids)
+
+    async def _keep(self) -> None:
+        period = min(_PERIOD, self.config.primary_lock_ttl.total_seconds() / 3)
+        while not self._stopping.is_set():
+            try:
+                await self._tick()
+                self._is_troubled = False
+            except Exception as error:
+                level = logging.DEBUG if self._is_troubled else logging.WARNING
+                log.log(level, "The pool %s is not filled: %s", self.config.pool_name, error)
+                self._is_troubled = True
+            await self._nudge.wait(period)
+            self._nudge.clear()
+
+    async def _tick(self) -> None:
+        store, name = self.config.state_store, self.config.pool_name
+        owner, ttl = self._owner, self.config.primary_lock_ttl
+        self.disposal.retry()
+        if await store.get_destroy_state(name) is not PoolDestroyState.ACTIVE:
+            self._stop()
+            self.state = PoolLifecycleState.STOPPED
+        elif self.state is not PoolLifecycleState.RUNNING:
+            await store.renew_primary_lock(name, owner, ttl)
+        elif await store.try_acquire_primary_lock(name, owner, ttl):
+            self._is_primary = True
+            await self._fill()
+        else:
+            self._is_primary = False
+
+    async def _fill(self) -> None:
+        """Begin as many warm-ups as are wanted, or end what is too much."""
+        config, name = self.config, self.config.pool_name
+        now, least = datetime.now(timezone.utc), config.acquire_min_remaining_ttl
+        self.disposal.add(
+            await reap_expired_idle_with_min_ttl_async(config.state_store, name, now, least)
+        )
+        wanted = await self.max_idle()
+        with self._lock:  # before the idle ones: what becomes ready meanwhile counts twice
+            warming = self._warming
+        idle = (await config.state_store.snapshot_counters(name)).idle_count
+        free = config.warmup_concurrency - warming
+        allowed = min(free, self._allowance.whole(time.monotonic()))
+        if self.health.is_waiting(time.monotonic()):
+            allowed = 0
+        count = replenishment(wanted, idle, warming, allowed, self.health)
+        self._allowance.use(max(0, count))
+        for _ in range(count):
+            self._begin_warm_up()
+        for _ in range(min(-count, config.warmup_concurrency)):
+            taken = await config.state_store.try_take_idle(name)
+            if taken is None:
+                break
+            self.disposal.add([taken])
+
+    async def max_idle(self) -> int:
+        """Return how many warm sandboxes there shall be."""
+        shared = await self.config.state_store.get_max_idle(self.config.pool_name)
+        return self.config.max_idle if shared is None else shared
+
+    def _begin_warm_up(self) -> None:
+        with self._lock:
+            self._warming += 1
+        try:
+            self.workers.start(f"opensandbox-warmup-{self.config.pool_name}", self._warm_up)
+        except BaseException:
+            self._end_warm_up()
+            raise
+
+    def _end_warm_up(self) -> None:
+        with self._lock:
+            self._warming -= 1
+        self.nudge()
+
+    async def _warm_up(self) -> None:
+        try:
+            with self.operation():
+                sandbox = await self.make(PooledSandboxCreateReason.WARMUP)
+                try:
+                    await self.maker.prepare(sandbox, self._stopping)
+                except BaseException:
+                    await self.dispose(sandbox)
+                    raise
+                await self.workers.whole(partial(self._commit, sandbox))
+            with self._lock:
+                self.health.succeeded()
+        except (PoolNotRunningException, PoolDestroyedException) as error:
+            log.debug("A warm-up of the pool %s was dropped: %s", self.config.pool_name, error)
+        except Exception as error:
+            with self._lock:
+                self.health.failed(error, time.monotonic())
+            log.warning("A warm-up of the pool %s failed: %s", self.config.pool_name, error)
+        finally:
+            self._end_warm_up()
+
+    async def _commit(self, sandbox: Sandbox) -> None:
+        """Give a warm sandbox to the store, or end it. From then on it may be anybody's."""
+        store, name = self.config.state_store, self.config.pool_name
+        owner, ttl = self._owner, self.config.primary_lock_ttl
+        try:
+            if self._stopping.is_set() or not await store.renew_primary_lock(name, owner, ttl):
+                raise PoolNotRunningException("Another owner keeps the pool now, or nobody.")
+            await store.put_idle(name, sandbox.id)
+        except BaseException:
+            self.disposal.add([sandbox.id])
+            raise
+        finally:
+            await sandbox.close()

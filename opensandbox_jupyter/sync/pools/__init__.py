@@ -1,0 +1,1 @@
+"""Pools of warm sandboxes, blocking, generated from the async ones."""
