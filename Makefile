@@ -9,7 +9,7 @@ LAB_ARGS ?=
 TEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: lab demo test test-slow check generate bench bench-bulk bench-engine vendor setup-lab setup-dev clean help
+.PHONY: lab demo test test-slow test-remote check generate bench bench-bulk bench-engine vendor setup-lab setup-dev clean help
 
 lab: setup-lab ## open the quick start in JupyterLab; sets everything up the first time
 	$(BIN)/jupyter lab $(AS_ROOT) $(LAB_ARGS) notebooks/01_quickstart.ipynb
@@ -24,6 +24,10 @@ SPECS ?= $(wildcard ../shared/wire/specs)
 
 test-slow: setup-dev vendor ## run the suites that take minutes: made-up requests, faults, hostile sandboxes
 	SPECS=$(abspath $(SPECS)) $(BIN)/python -m pytest -m slow tests $(TEST_ARGS) </dev/null
+
+test-remote: setup-dev ## every step of a person on the server that OPEN_SANDBOX_DOMAIN names
+	@cd tests && for colour in async blocking; do \
+		$(abspath $(BIN))/python -m scenarios opensandbox_jupyter $$colour $(STEPS) || exit; done
 
 check: setup-dev ## lint, formatting, types, generated code
 	$(BIN)/ruff check .
@@ -54,4 +58,4 @@ clean: ## remove environments, caches and builds
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

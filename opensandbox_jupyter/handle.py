@@ -57,7 +57,7 @@ class SandboxHandle:
         self._commands = Commands(connection, self._at)
         self._metrics = Metrics(connection, self._at)
         self._pty = Pty(connection, self._at)
-        self._vault = CredentialVault(connection, sandbox_id)
+        self._vault = CredentialVault(connection, sandbox_id, endpoint.origin)
         self._diagnostics = Diagnostics(connection)
         self._origin = endpoint.origin or _UNKNOWN
 

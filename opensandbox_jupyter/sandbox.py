@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from opensandbox_jupyter.constants import DEFAULT_EXECD_PORT
 from opensandbox_jupyter.handle import SandboxHandle
 from opensandbox_jupyter.models.durations import Duration, lasting
 from opensandbox_jupyter.models.spec import SandboxSpec
+from opensandbox_jupyter.network import TEMPLATE
 from opensandbox_jupyter.wire.readiness import Patience, find_endpoint, wait_ready
 
 if TYPE_CHECKING:
@@ -241,7 +243,14 @@ class Sandbox(SandboxHandle):
                 connection.protocol.create(connection.server, spec), kill
             )
             try:
-                return await cls._reach(connection, sandbox_id, patience, health_check, skip=skip)
+                return await cls._reach(
+                    connection,
+                    sandbox_id,
+                    patience,
+                    health_check,
+                    skip=skip,
+                    templated=spec.template_id is not None,
+                )
             except BaseException:
                 await connection.transport.insist(kill(sandbox_id))
                 raise
@@ -258,6 +267,7 @@ class Sandbox(SandboxHandle):
         health_check: HealthCheck | None,
         *,
         skip: bool,
+        templated: bool = False,
     ) -> Self:
         """Find the sandbox's daemon and wait for it."""
         endpoint = await connection.transport.run(
@@ -270,6 +280,8 @@ class Sandbox(SandboxHandle):
                 patience=patience,
             )
         )
+        if templated:
+            endpoint = replace(endpoint, origin=TEMPLATE)
         sandbox = cls(sandbox_id, connection, endpoint)
         if not skip:
             ready = wait_ready(

@@ -62,7 +62,7 @@ class SandboxHandleSync:
         self._commands = CommandsSync(connection, self._at)
         self._metrics = MetricsSync(connection, self._at)
         self._pty = PtySync(connection, self._at)
-        self._vault = CredentialVaultSync(connection, sandbox_id)
+        self._vault = CredentialVaultSync(connection, sandbox_id, endpoint.origin)
         self._diagnostics = DiagnosticsSync(connection)
         self._origin = endpoint.origin or _UNKNOWN
 

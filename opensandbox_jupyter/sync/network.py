@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CredentialVaultSync", "EgressSync"]
 
+TEMPLATE = "template"
 _PATIENCE = timedelta(seconds=30)
 _INTERVAL = timedelta(milliseconds=200)
 T = TypeVar("T")
@@ -37,32 +38,42 @@ T = TypeVar("T")
 class EgressSync:
     """A sandbox's network policy. Its endpoint is looked up at the first use.
 
-    Specified by the OpenSandbox egress API.
+    Specified by the OpenSandbox egress API; a sandbox of a template has no sidecar, and its policy
+    is the lifecycle server's to keep.
     """
 
-    def __init__(self, connection: ConnectionSync, sandbox_id: str) -> None:
+    def __init__(
+        self, connection: ConnectionSync, sandbox_id: str, origin: str | None = None
+    ) -> None:
         self._connection = connection
         self._id = sandbox_id
+        self._is_central = origin == TEMPLATE
         self._found: Origin | None = None
 
     def get_policy(self) -> NetworkPolicy:
         """Return what may be reached now."""
         protocol = self._connection.protocol
-        return self._run(protocol.egress_policy(self._sidecar()))
+        return self._run(protocol.egress_policy(self._policy()))
 
     def patch_rules(self, rules: Sequence[NetworkRule]) -> None:
         """Put ``rules`` before the others; of two for one target, the first one holds."""
         if not rules:
             raise InvalidArgumentException("Give at least one rule.")
         protocol = self._connection.protocol
-        self._run(protocol.patch_egress_rules(self._sidecar(), rules))
+        self._run(protocol.patch_egress_rules(self._policy(), rules))
 
     def delete_rules(self, targets: Sequence[str]) -> None:
         """Remove the rules of ``targets``; one that has none is no error."""
         if not targets or isinstance(targets, str):
             raise InvalidArgumentException("Give a list of at least one target.")
         protocol = self._connection.protocol
-        self._run(protocol.delete_egress_rules(self._sidecar(), targets))
+        self._run(protocol.delete_egress_rules(self._policy(), targets))
+
+    def _policy(self) -> Origin:
+        protocol = self._connection.protocol
+        if self._is_central:
+            return protocol.central_policy(self._connection.server, self._id)
+        return protocol.sidecar_policy(self._sidecar())
 
     def _sidecar(self) -> Origin:
         if self._found is None:

@@ -6,6 +6,7 @@ Generated from ``sandbox.py`` by ``scripts/make_sync.py``: change that file, ``m
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from opensandbox_jupyter.models.durations import Duration, lasting
 from opensandbox_jupyter.models.spec import SandboxSpec
 from opensandbox_jupyter.sync.connection import ConnectionSync, checked_id
 from opensandbox_jupyter.sync.handle import SandboxHandleSync
+from opensandbox_jupyter.sync.network import TEMPLATE
 from opensandbox_jupyter.wire.readiness import Patience, find_endpoint, wait_ready
 
 if TYPE_CHECKING:
@@ -238,7 +240,14 @@ class SandboxSync(SandboxHandleSync):
                 connection.protocol.create(connection.server, spec), kill
             )
             try:
-                return cls._reach(connection, sandbox_id, patience, health_check, skip=skip)
+                return cls._reach(
+                    connection,
+                    sandbox_id,
+                    patience,
+                    health_check,
+                    skip=skip,
+                    templated=spec.template_id is not None,
+                )
             except BaseException:
                 connection.transport.insist(kill(sandbox_id))
                 raise
@@ -255,6 +264,7 @@ class SandboxSync(SandboxHandleSync):
         health_check: HealthCheck | None,
         *,
         skip: bool,
+        templated: bool = False,
     ) -> Self:
         """Find the sandbox's daemon and wait for it."""
         endpoint = connection.transport.run(
@@ -267,6 +277,8 @@ class SandboxSync(SandboxHandleSync):
                 patience=patience,
             )
         )
+        if templated:
+            endpoint = replace(endpoint, origin=TEMPLATE)
         sandbox = cls(sandbox_id, connection, endpoint)
         if not skip:
             ready = wait_ready(

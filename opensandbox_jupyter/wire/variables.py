@@ -9,6 +9,7 @@ from opensandbox_jupyter.exceptions import InvalidArgumentException
 
 __all__ = ["remember"]
 
+_PLAIN = re.compile(r"[\w./:@%+,=-]*", re.ASCII)
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -24,7 +25,9 @@ def remember(key: str, value: str) -> str:
         )
     if "\0" in value:
         raise InvalidArgumentException("The value of a variable cannot hold a NUL character.")
-    if "'" in value:
+    if _PLAIN.fullmatch(value):
+        quoted = value  # daemons before 1.1 take quotes for a part of the value
+    elif "'" in value:
         quoted = '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
     else:
         quoted = f"'{value}'"

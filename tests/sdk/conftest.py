@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from colours import promise
+from scenarios.colours import Face
 
 from opensandbox_jupyter import (
     ConnectionConfig,
@@ -27,13 +27,8 @@ ASYNC = SimpleNamespace(
 )
 BLOCKING = SimpleNamespace(
     name="blocking",
-    Sandbox=SimpleNamespace(
-        **{
-            name: promise(getattr(SandboxSync, name))
-            for name in ("create", "create_from_template", "connect", "resume")
-        }
-    ),
-    Manager=SimpleNamespace(create=promise(SandboxManagerSync.create)),
+    Sandbox=Face(SandboxSync),
+    Manager=Face(SandboxManagerSync),
     Config=ConnectionConfigSync,
 )
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import redis
 import redis.asyncio
-from colours import Awaited, Promise, awaited
+from scenarios.colours import Awaited, Promise, awaited
 
 from opensandbox_jupyter import ConnectionConfig, ConnectionConfigSync, SandboxManagerSync
 from opensandbox_jupyter.models.sandboxes import SandboxFilter

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from urllib.parse import quote
 
 from opensandbox_jupyter import models
@@ -20,26 +21,35 @@ _CREATED = (201,)
 class Egress(EgressCalls):
     """What a sandbox may reach, and what its requests carry."""
 
-    def egress_policy(self, sidecar: Origin) -> Operation[models.NetworkPolicy]:
-        """GET /policy."""
-        call = Call("get_egress_policy", sidecar, "GET", "/policy")
+    def sidecar_policy(self, sidecar: Origin) -> Origin:
+        """``/policy``."""
+        return replace(sidecar, base_url=f"{sidecar.base_url}/policy")
+
+    def central_policy(self, server: Origin, sandbox_id: str) -> Origin:
+        """``/sandboxes/{id}/networkpolicy``."""
+        at = f"{server.base_url}/sandboxes/{quote(sandbox_id, safe='')}/networkpolicy"
+        return replace(server, base_url=at)
+
+    def egress_policy(self, at: Origin) -> Operation[models.NetworkPolicy]:
+        """GET."""
+        call = Call("get_egress_policy", at, "GET", "")
         answer = decode_json(call, expect(call, (yield call), OK))
         if not isinstance(answer, dict) or "policy" not in answer:
             raise invalid_answer(call, ValueError("there is no policy"))
         return build(call, models.NetworkPolicy, answer["policy"])
 
     def patch_egress_rules(
-        self, sidecar: Origin, rules: Sequence[models.NetworkRule]
+        self, at: Origin, rules: Sequence[models.NetworkRule]
     ) -> Operation[None]:
-        """PATCH /policy."""
+        """PATCH."""
         body = to_json([rule.model_dump(by_alias=True) for rule in rules])
-        call = Call("patch_egress_rules", sidecar, "PATCH", "/policy", json=body)
+        call = Call("patch_egress_rules", at, "PATCH", "", json=body)
         expect(call, (yield call))
 
-    def delete_egress_rules(self, sidecar: Origin, targets: Sequence[str]) -> Operation[None]:
-        """DELETE /policy."""
+    def delete_egress_rules(self, at: Origin, targets: Sequence[str]) -> Operation[None]:
+        """DELETE."""
         body = to_json(list(targets))
-        call = Call("delete_egress_rules", sidecar, "DELETE", "/policy", json=body)
+        call = Call("delete_egress_rules", at, "DELETE", "", json=body)
         expect(call, (yield call))
 
     def create_vault(self, sidecar: Origin, body: object) -> Operation[models.CredentialVaultState]:

@@ -14,17 +14,25 @@ __all__ = ["EgressCalls"]
 class EgressCalls(Refusal):
     """Network policies and credential vaults, at a sandbox's ``sidecar``."""
 
-    def egress_policy(self, sidecar: Origin) -> Operation[models.NetworkPolicy]:
+    def sidecar_policy(self, sidecar: Origin) -> Origin:
+        """Return where a sidecar keeps the network policy."""
+        self._lacks("network policies")
+
+    def central_policy(self, server: Origin, sandbox_id: str) -> Origin:
+        """Return where the server keeps the network policy of a sandbox without a sidecar."""
+        self._lacks("network policies")
+
+    def egress_policy(self, at: Origin) -> Operation[models.NetworkPolicy]:
         """Ask what may be reached."""
         self._lacks("network policies")
 
     def patch_egress_rules(
-        self, sidecar: Origin, rules: Sequence[models.NetworkRule]
+        self, at: Origin, rules: Sequence[models.NetworkRule]
     ) -> Operation[None]:
         """Put rules first."""
         self._lacks("network policies")
 
-    def delete_egress_rules(self, sidecar: Origin, targets: Sequence[str]) -> Operation[None]:
+    def delete_egress_rules(self, at: Origin, targets: Sequence[str]) -> Operation[None]:
         """Remove the rules of targets."""
         self._lacks("network policies")
 

@@ -1,4 +1,4 @@
-"""Isolated sessions, asked for by the vendor's own SDK in its own virtual environment."""
+"""The vendor's own command line, unmodified and in its own virtual environment, on our server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HERE = Path(__file__).resolve().parent
 PYTHON = HERE.parent.parent / ".venvs" / "vendor" / "bin" / "python"
 
 
-def test_the_vendors_sdk_opens_isolated_sessions_on_our_server() -> None:
+def test_the_vendors_command_line_works_on_our_server() -> None:
     assert PYTHON.exists(), "the vendor's SDK is not installed: run make vendor"
     server = ensure_server()
     env = os.environ | {
@@ -21,11 +21,7 @@ def test_the_vendors_sdk_opens_isolated_sessions_on_our_server() -> None:
     }
 
     done = subprocess.run(
-        [PYTHON, HERE / "isolated_scenario.py"],
-        env=env,
-        capture_output=True,
-        text=True,
-        check=False,
+        [PYTHON, HERE / "cli_scenario.py"], env=env, capture_output=True, text=True, check=False
     )
 
     assert done.returncode == 0, done.stderr
