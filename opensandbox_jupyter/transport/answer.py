@@ -23,15 +23,22 @@ _STEP = 4 * 1024 * 1024
 class Body:
     """A body of ``length`` bytes, received where it will stay.
 
-    It grows as bytes come, so that a length which was only claimed costs nothing.
+    Memory is reserved at once and used as bytes come, so that a length which was only claimed
+    costs nothing.
+
+    Raises:
+        Broken: when no memory could ever hold it.
     """
 
     def __init__(self, length: int, begun: bytes) -> None:
-        self._file = BytesIO()  # gives its bytes away without a copy
-        self._file.write(begun)
+        try:
+            self._file = BytesIO(bytes(length))  # zeros that nobody has touched, and no copy
+        except (MemoryError, OverflowError) as cause:
+            raise Broken(cause) from cause
+        self._view = self._file.getbuffer()
+        self._view[: len(begun)] = begun
         self._length = length
-        self._end = self._at = len(begun)
-        self._view: memoryview | None = None
+        self._at = len(begun)
 
     @property
     def full(self) -> bool:
@@ -40,13 +47,7 @@ class Body:
 
     def room(self) -> memoryview:
         """Return where the next bytes go."""
-        if self._view is None or self._at == self._end:
-            self._let_go()
-            self._end = min(self._length, self._at + _STEP)
-            self._file.seek(self._end - 1)
-            self._file.write(b"\0")
-            self._view = self._file.getbuffer()
-        return self._view[self._at : self._end]
+        return self._view[self._at : self._at + _STEP]
 
     def took(self, count: int) -> None:
         """Note that so many bytes were put there."""
@@ -54,13 +55,8 @@ class Body:
 
     def value(self) -> bytes:
         """Return it."""
-        self._let_go()
+        self._view.release()
         return self._file.getvalue()
-
-    def _let_go(self) -> None:
-        if self._view is not None:
-            self._view.release()
-            self._view = None
 
 
 class Answer:

@@ -58,7 +58,7 @@ async def test_more_than_was_said_spoils_the_connection_only(client: Colour, rud
     assert server.connections == 2
 
 
-@pytest.mark.parametrize("length", [len(DATA) + 1, 1 << 60])
+@pytest.mark.parametrize("length", [len(DATA) + 1, 1 << 33, 1 << 60])
 async def test_a_body_that_is_cut_is_a_broken_connection(
     client: Colour, rude: Rude, length: int
 ) -> None:
