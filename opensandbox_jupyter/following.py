@@ -22,6 +22,7 @@ from opensandbox_jupyter.models.execution import (
     ExecutionError,
     ExecutionHandlers,
     ExecutionInit,
+    Handler,
     OutputMessage,
 )
 from opensandbox_jupyter.models.output import MOST_KEPT
@@ -76,15 +77,18 @@ class Run:
             )
         if handlers is not None and handlers.skip_accumulation:
             keep_output = 0
-        tell = handlers is not None and bool(handlers.on_stdout or handlers.on_stderr)
+        listens = handlers is not None and bool(handlers.on_stdout or handlers.on_stderr)
         reader = ExecutionReader(
-            keep_output=keep_output, tell_output=tell, has_exit_code=self._has_exit_code
+            keep_output=keep_output, tell_output=listens, has_exit_code=self._has_exit_code
         )
+        tell = self._connection.transport.tell
         async with aclosing(self._batches(reader)) as batches:
             async for notices in batches:
                 if handlers is not None:
                     for notice in notices:
-                        await _tell(self._connection, handlers, notice)
+                        handler = _handler_of(notice, handlers)
+                        if handler is not None:
+                            await tell(handler, notice)
         return reader.execution
 
     async def stream(self) -> AsyncGenerator[Notice, None]:
@@ -145,15 +149,13 @@ class Run:
         return await self._lifeline.recover(execution, received, failure)
 
 
-async def _tell(connection: Connection, handlers: ExecutionHandlers, notice: Notice) -> None:
-    tell = connection.transport.tell
+def _handler_of(notice: Notice, handlers: ExecutionHandlers) -> Handler[Any] | None:
     if isinstance(notice, OutputMessage):
-        await tell(handlers.on_stderr if notice.is_error else handlers.on_stdout, notice)
-    elif isinstance(notice, ExecutionInit):
-        await tell(handlers.on_init, notice)
-    elif isinstance(notice, ExecutionComplete):
-        await tell(handlers.on_execution_complete, notice)
-    elif isinstance(notice, ExecutionError):
-        await tell(handlers.on_error, notice)
-    else:
-        await tell(handlers.on_result, notice)
+        return handlers.on_stderr if notice.is_error else handlers.on_stdout
+    if isinstance(notice, ExecutionInit):
+        return handlers.on_init
+    if isinstance(notice, ExecutionComplete):
+        return handlers.on_execution_complete
+    if isinstance(notice, ExecutionError):
+        return handlers.on_error
+    return handlers.on_result

@@ -23,6 +23,7 @@ from opensandbox_jupyter.models.execution import (
     ExecutionError,
     ExecutionHandlers,
     ExecutionInit,
+    Handler,
     OutputMessage,
 )
 from opensandbox_jupyter.models.output import MOST_KEPT
@@ -79,15 +80,18 @@ class Run:
             )
         if handlers is not None and handlers.skip_accumulation:
             keep_output = 0
-        tell = handlers is not None and bool(handlers.on_stdout or handlers.on_stderr)
+        listens = handlers is not None and bool(handlers.on_stdout or handlers.on_stderr)
         reader = ExecutionReader(
-            keep_output=keep_output, tell_output=tell, has_exit_code=self._has_exit_code
+            keep_output=keep_output, tell_output=listens, has_exit_code=self._has_exit_code
         )
+        tell = self._connection.transport.tell
         with closing(self._batches(reader)) as batches:
             for notices in batches:
                 if handlers is not None:
                     for notice in notices:
-                        _tell(self._connection, handlers, notice)
+                        handler = _handler_of(notice, handlers)
+                        if handler is not None:
+                            tell(handler, notice)
         return reader.execution
 
     def stream(self) -> Generator[Notice, None]:
@@ -145,15 +149,13 @@ class Run:
         return self._lifeline.recover(execution, received, failure)
 
 
-def _tell(connection: ConnectionSync, handlers: ExecutionHandlers, notice: Notice) -> None:
-    tell = connection.transport.tell
+def _handler_of(notice: Notice, handlers: ExecutionHandlers) -> Handler[Any] | None:
     if isinstance(notice, OutputMessage):
-        tell(handlers.on_stderr if notice.is_error else handlers.on_stdout, notice)
-    elif isinstance(notice, ExecutionInit):
-        tell(handlers.on_init, notice)
-    elif isinstance(notice, ExecutionComplete):
-        tell(handlers.on_execution_complete, notice)
-    elif isinstance(notice, ExecutionError):
-        tell(handlers.on_error, notice)
-    else:
-        tell(handlers.on_result, notice)
+        return handlers.on_stderr if notice.is_error else handlers.on_stdout
+    if isinstance(notice, ExecutionInit):
+        return handlers.on_init
+    if isinstance(notice, ExecutionComplete):
+        return handlers.on_execution_complete
+    if isinstance(notice, ExecutionError):
+        return handlers.on_error
+    return handlers.on_result

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from io import UnsupportedOperation
 from typing import Any
 from urllib.parse import quote, unquote, urlencode, urlsplit
@@ -223,7 +224,7 @@ def _encoded(headers: Mapping[str, str]) -> dict[str, bytes]:
 def _merged(route: _Route, extra: Mapping[str, str]) -> bytes:
     if not extra:
         return route.block
-    lines = _encoded(extra)
+    lines = {name.lower(): _known_line(name, value) for name, value in extra.items()}
     if lines.keys().isdisjoint(route.headers):
         return route.block + b"".join(lines.values())
     return b"".join({**route.headers, **lines}.values())
@@ -240,6 +241,9 @@ def _line(name: str, value: str) -> bytes:
     if max(line) > "\xff":
         raise InvalidArgumentException(f"The header {name!r} cannot be sent: it is not Latin-1.")
     return line.encode("latin-1")
+
+
+_known_line = lru_cache(maxsize=128)(_line)  # headers of calls, which are much the same
 
 
 def _part_head(part: Part, boundary: str) -> bytes:
