@@ -15,32 +15,53 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from statistics import median
 from typing import Any
 
 from calls import options_for
-from run import HERE, OURS, VENDOR
+from table import HERE, OURS, VENDOR, Cost, Goal, header, line, served
 
 GIB = 1 << 30
-ROUNDS = 2
-FIGURES = (
-    "1,000,000 events",
-    "read_bytes, 1 GiB",
-    "read_bytes_stream, 1 GiB",
-    "write_file, 1 GiB",
-)
+ROUNDS = 3
+HANDLED = "1,000,000 events with a handler"
+KEPT = "1,000,000 events kept"
+GOALS = {
+    HANDLED: Goal(times=15, mib=8),
+    KEPT: Goal(times=15, mib=110),
+    "read_bytes, 1 GiB": Goal(times=5, mib=1.1 * 1024),
+    "read_bytes_stream, 1 GiB": Goal(times=2, mib=8),
+    "write_file, 1 GiB": Goal(times=10, mib=32),
+}
 
 
-def work_of(figure: str, sandbox: Any) -> Callable[[], Any]:
+def work_of(figure: str, module: str, sandbox: Any) -> Callable[[], Any]:
     """Return what is timed. Bytes to write are made before, and are not counted as growth."""
-    if figure.startswith("1,000,000"):
+    if figure == KEPT:
         return lambda: sandbox.commands.run("much")
+    if figure == HANDLED:
+        handlers = handlers_of(module, is_async=hasattr(sandbox, "__aenter__"))
+        return lambda: sandbox.commands.run("much", handlers=handlers)
     if figure.startswith("read_bytes_stream"):
         return lambda: drain(sandbox.files.read_bytes_stream("/much"))
     if figure.startswith("read_bytes"):
         return lambda: sandbox.files.read_bytes("/much")
     data = b"x" * GIB
     return lambda: sandbox.files.write_file("/much", data)
+
+
+def handlers_of(module: str, *, is_async: bool) -> Any:
+    """Return handlers that only look; nothing is kept."""
+
+    async def look(message: Any) -> None:
+        message.text  # noqa: B018
+
+    def look_at_once(message: Any) -> None:
+        message.text  # noqa: B018
+
+    if is_async:
+        kind = importlib.import_module(f"{module}.models.execd").ExecutionHandlers
+        return kind(on_stdout=look, skip_accumulation=True)
+    kind = importlib.import_module(f"{module}.models.execd_sync").ExecutionHandlersSync
+    return kind(on_stdout=look_at_once, skip_accumulation=True)
 
 
 def drain(pieces: Any) -> Any:
@@ -62,30 +83,30 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-async def measure_async(module: str, port: int, figure: str) -> tuple[float, float]:
+async def measure_async(module: str, port: int, figure: str) -> list[float]:
     root = importlib.import_module(module)
     config = importlib.import_module(f"{module}.config").ConnectionConfig
     sandbox = await root.Sandbox.create("x", connection_config=config(**options_for(module, port)))
-    work = work_of(figure, sandbox)
-    before, start = peak(), time.perf_counter()
+    work = work_of(figure, module, sandbox)
+    before, start, cpu = peak(), time.perf_counter(), time.process_time()
     kept = await work()
-    figures = time.perf_counter() - start, peak() - before
+    cost = [time.perf_counter() - start, time.process_time() - cpu, peak() - before]
     del kept
     await sandbox.close()
-    return figures
+    return cost
 
 
-def measure_blocking(module: str, port: int, figure: str) -> tuple[float, float]:
+def measure_blocking(module: str, port: int, figure: str) -> list[float]:
     root = importlib.import_module(module)
     config = importlib.import_module(f"{module}.config").ConnectionConfigSync
     sandbox = root.SandboxSync.create("x", connection_config=config(**options_for(module, port)))
-    work = work_of(figure, sandbox)
-    before, start = peak(), time.perf_counter()
+    work = work_of(figure, module, sandbox)
+    before, start, cpu = peak(), time.perf_counter(), time.process_time()
     kept = work()
-    figures = time.perf_counter() - start, peak() - before
+    cost = [time.perf_counter() - start, time.process_time() - cpu, peak() - before]
     del kept
     sandbox.close()
-    return figures
+    return cost
 
 
 def child(module: str, port: int, figure: str, colour: str) -> None:
@@ -98,35 +119,18 @@ def child(module: str, port: int, figure: str, colour: str) -> None:
 
 
 def main() -> None:
-    stub = subprocess.Popen(
-        [sys.executable, HERE / "bulk_stub.py"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert stub.stdout is not None
-    port = stub.stdout.readline().strip()
-    print("| figure | ours | memory | vendor 1.1.1 | memory | vendor / ours |")
-    print("| --- | --- | --- | --- | --- | --- |")
-    try:
-        for figure in FIGURES:
+    with served("bulk_stub.py") as (port, _):
+        print(header(), flush=True)
+        for figure, goal in GOALS.items():
             for colour in ("async", "blocking"):
-                rounds: tuple[list[Any], list[Any]] = ([], [])
+                rounds: tuple[list[list[float]], ...] = ([], [])
                 for _ in range(ROUNDS):
                     for side, (python, module) in enumerate((OURS, VENDOR)):
                         command = [python, HERE / "bulk.py", module, port, figure, colour]
                         done = subprocess.run(command, check=True, capture_output=True)
                         rounds[side].append(json.loads(done.stdout))
-                (ours, grown), (vendor, vendors) = (
-                    [median(column) for column in zip(*rows, strict=True)] for rows in rounds
-                )
-                print(
-                    f"| {figure}, {colour} | {ours:.2f} s | {grown:,.0f} MiB "
-                    f"| {vendor:.1f} s | {vendors:,.0f} MiB | {vendor / ours:.1f} |",
-                    flush=True,
-                )
-    finally:
-        stub.communicate()
+                ours, vendor = map(Cost.median_of, rounds)
+                print(line(f"{figure}, {colour}", ours, vendor, goal), flush=True)
 
 
 if __name__ == "__main__":

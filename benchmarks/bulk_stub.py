@@ -12,7 +12,7 @@ import sys
 import threading
 from contextlib import suppress
 
-from stub import SANDBOX, plain
+from stub import plain, sandbox
 
 EVENTS = 1_000_000
 FILE = 1 << 30
@@ -81,7 +81,7 @@ def answer(sock: socket.socket, method: bytes, path: bytes, port: int) -> None:
     elif b"/endpoints/" in path:
         sock.sendall(plain(200, {"endpoint": f"127.0.0.1:{port}"}))
     elif path.startswith(b"/v1/sandboxes"):
-        sock.sendall(plain(202 if method == b"POST" else 200, SANDBOX))
+        sock.sendall(plain(202 if method == b"POST" else 200, sandbox("stub")))
     else:
         sock.sendall(plain(200, None))
 

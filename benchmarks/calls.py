@@ -14,36 +14,45 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from statistics import median
 
 ROUNDS = 5
 CALLS = 300
 CREATES = 20
+LATE = {
+    "late-500": "500 until then",
+    "late-503": "503 until then",
+    "late-refused": "refused until then",
+}
 
 
-def blocking(call: Callable[[], object], count: int) -> float:
-    """Return the median microseconds of a call."""
-    times = []
+Cost = list[float]
+
+
+def blocking(call: Callable[[], object], count: int, each: int = 1) -> Cost:
+    """Return the median seconds of a call, by the clock and of CPU; it counts as ``each``."""
+    rounds = []
     for _ in range(ROUNDS):
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         for _ in range(count):
             call()
-        times.append((time.perf_counter() - start) / count)
-    return median(times) * 1e6
+        rounds.append((time.perf_counter() - start, time.process_time() - cpu))
+    return [median(column) / count / each for column in zip(*rounds, strict=True)]
 
 
-async def awaiting(call: Callable[[], Awaitable[object]], count: int) -> float:
-    """Return the median microseconds of an awaited call."""
-    times = []
+async def awaiting(call: Callable[[], Awaitable[object]], count: int, each: int = 1) -> Cost:
+    """Return the same of an awaited call."""
+    rounds = []
     for _ in range(ROUNDS):
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         for _ in range(count):
             await call()
-        times.append((time.perf_counter() - start) / count)
-    return median(times) * 1e6
+        rounds.append((time.perf_counter() - start, time.process_time() - cpu))
+    return [median(column) / count / each for column in zip(*rounds, strict=True)]
 
 
-def time_blocking(module: str, port: int) -> dict[str, float]:
+def time_blocking(module: str, port: int) -> dict[str, Cost]:
     """Time the blocking SDK."""
     root = importlib.import_module(module)
     config = importlib.import_module(f"{module}.config").ConnectionConfigSync
@@ -53,15 +62,18 @@ def time_blocking(module: str, port: int) -> dict[str, float]:
         root.SandboxSync.create(image, connection_config=config(**options)).close()
 
     sandbox = root.SandboxSync.create("x", connection_config=config(**options))
-    return {
-        "create, blocking": blocking(create, CREATES),
-        "create, ready after 50 ms, blocking": blocking(lambda: create("late"), 3),
-        "get_metrics, blocking": blocking(sandbox.get_metrics, CALLS),
+    figures = {
         "run, blocking": blocking(lambda: sandbox.commands.run("true"), CALLS),
+        "get_metrics, blocking": blocking(sandbox.get_metrics, CALLS),
+        "create, blocking": blocking(create, CREATES),
     }
+    for image, meanwhile in LATE.items():
+        name = f"create, ready after 50 ms ({meanwhile}), blocking"
+        figures[name] = blocking(partial(create, image), 3)
+    return figures
 
 
-async def time_async(module: str, port: int) -> dict[str, float]:
+async def time_async(module: str, port: int) -> dict[str, Cost]:
     """Time the async SDK."""
     root = importlib.import_module(module)
     config = importlib.import_module(f"{module}.config").ConnectionConfig
@@ -70,22 +82,21 @@ async def time_async(module: str, port: int) -> dict[str, float]:
     async def create(image: str = "x") -> None:
         await (await root.Sandbox.create(image, connection_config=config(**options))).close()
 
-    async def fifty() -> None:
-        await asyncio.gather(*(sandbox.commands.run("true") for _ in range(50)))
-
     async def two_hundred(command: str = "true") -> None:
         await asyncio.gather(*(sandbox.commands.run(command) for _ in range(200)))
 
     sandbox = await root.Sandbox.create("x", connection_config=config(**options))
-    return {
-        "create, async": await awaiting(create, CREATES),
-        "create, ready after 50 ms, async": await awaiting(lambda: create("late"), 3),
-        "get_metrics, async": await awaiting(sandbox.get_metrics, CALLS),
+    figures = {
         "run, async": await awaiting(lambda: sandbox.commands.run("true"), CALLS),
-        "50 runs at once, async": await awaiting(fifty, 4),
-        "200 runs at once, async": await awaiting(two_hundred, 2),
-        "200 runs of 100 ms at once, async": await awaiting(lambda: two_hundred("slow"), 2),
+        "200 runs at once, async": await awaiting(two_hundred, 2, 200),
+        "200 runs of 100 ms at once, async": await awaiting(lambda: two_hundred("slow"), 2, 200),
+        "get_metrics, async": await awaiting(sandbox.get_metrics, CALLS),
+        "create, async": await awaiting(create, CREATES),
     }
+    for image, meanwhile in LATE.items():
+        name = f"create, ready after 50 ms ({meanwhile}), async"
+        figures[name] = await awaiting(partial(create, image), 3)
+    return figures
 
 
 def options_for(module: str, port: int) -> dict[str, object]:

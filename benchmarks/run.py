@@ -7,110 +7,116 @@ interleaved, and only the ratios mean something on another machine.
 from __future__ import annotations
 
 import json
+import os
+import resource
 import subprocess
-import sys
 import time
-from pathlib import Path
-from statistics import median
 
-HERE = Path(__file__).resolve().parent
-OURS = (sys.executable, "opensandbox_jupyter")
-VENDOR = (str(HERE.parent / ".venvs" / "vendor" / "bin" / "python"), "opensandbox")
+from table import HERE, OURS, VENDOR, Cost, Goal, header, line, served
+
 IMPORTS = {
     "import the package": "import {0}",
     "from … import Sandbox": "from {0} import Sandbox",
     "from … import SandboxSync": "from {0} import SandboxSync",
 }
-WHOLE = {
-    "a whole process: create, run, close": """
-import os
-os.environ["OPEN_SANDBOX_DOMAIN"] = "127.0.0.1:{1}"
-from {0} import SandboxSync
-sandbox = SandboxSync.create("x")
-sandbox.commands.run("true")
-sandbox.close()
-""",
-    "the same with a ConnectionConfigSync": """
+CREATE_RUN_CLOSE = """
 from {0} import SandboxSync
 from {0}.config import ConnectionConfigSync
-sandbox = SandboxSync.create("x", connection_config=ConnectionConfigSync(domain="127.0.0.1:{1}"))
+sandbox = SandboxSync.create("x"{1})
 sandbox.commands.run("true")
 sandbox.close()
-""",
+"""
+ASYNC = """
+import asyncio
+from {0} import Sandbox
+from {0}.config import ConnectionConfig
+async def main():
+    sandbox = await Sandbox.create("x"{1})
+    await sandbox.commands.run("true")
+    await sandbox.close()
+asyncio.run(main())
+"""
+WHOLE = {
+    "a whole process: create, run, close": CREATE_RUN_CLOSE,
+    "a whole process, async": ASYNC,
 }
-IMPORT_ROUNDS = 11
-WHOLE_ROUNDS = 5
+PROCESS_ROUNDS = 11
 CALL_ROUNDS = 3
 
+LATE = Goal(ms=65)
+GOALS = {
+    "from … import Sandbox": Goal(times=5),
+    "from … import SandboxSync": Goal(times=5),
+    "a whole process: create, run, close": Goal(times=4),
+    "a whole process, async": Goal(times=4),
+    "run, async": Goal(times=4),
+    "run, blocking": Goal(times=3),
+    "200 runs at once, async": Goal(times=12),
+    "200 runs of 100 ms at once, async": Goal(times=4),
+    "create, async": Goal(ms=3),
+    "create, blocking": Goal(ms=3),
+}
 
-def seconds(python: str, statement: str) -> float:
-    """Return the wall time of a whole process."""
-    start = time.perf_counter()
-    subprocess.run([python, "-c", statement], check=True, cwd="/")
-    return time.perf_counter() - start
+
+def process(python: str, program: str, env: dict[str, str]) -> list[float]:
+    """Return the seconds by the clock and of CPU of a whole process."""
+    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([python, "-c", program], check=True, cwd="/", env=env)
+    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return [wall, cpu]
 
 
-def import_figures() -> dict[str, tuple[float, float]]:
-    """Return milliseconds above a bare interpreter, ours and the vendor's."""
-    rows: dict[str, tuple[list[float], list[float]]] = {n: ([], []) for n in IMPORTS}
-    bare: tuple[list[float], list[float]] = ([], [])
-    for _ in range(IMPORT_ROUNDS):
-        for side, (python, module) in enumerate((OURS, VENDOR)):
-            bare[side].append(seconds(python, "pass"))
-            for name, statement in IMPORTS.items():
-                rows[name][side].append(seconds(python, statement.format(module)))
+def processes(port: str) -> dict[str, tuple[Cost, Cost]]:
+    """Return what whole processes cost above a bare interpreter, ours and the vendor's."""
+    env = {**os.environ, "OPEN_SANDBOX_DOMAIN": f"127.0.0.1:{port}"}
+    named = f', connection_config=ConnectionConfig%s(domain="127.0.0.1:{port}")'
+    programs: dict[str, str] = {"bare": "pass", **IMPORTS}
+    for name, program in WHOLE.items():
+        colour = "" if program is ASYNC else "Sync"
+        programs[name] = program.replace("{1}", named % colour)
+        without = "\n".join(x for x in program.splitlines() if ".config" not in x)
+        programs[f"{name} (server named by the environment)"] = without.replace("{1}", "")
+    sides = OURS, VENDOR
+    rounds: dict[str, tuple[list[list[float]], ...]] = {name: ([], []) for name in programs}
+    for _ in range(PROCESS_ROUNDS):
+        for name, program in programs.items():
+            for side, (python, module) in enumerate(sides):
+                rounds[name][side].append(process(python, program.replace("{0}", module), env))
+    bare, *_ = (tuple(map(Cost.median_of, rounds.pop("bare"))),)
     return {
-        name: tuple(1000 * (median(t[i]) - median(bare[i])) for i in (0, 1))  # type: ignore[misc]
-        for name, t in rows.items()
+        name: (above(Cost.median_of(ours), bare[0]), above(Cost.median_of(vendor), bare[1]))
+        for name, (ours, vendor) in rounds.items()
     }
 
 
-def call_figures() -> dict[str, tuple[float, float]]:
-    """Return microseconds a call, ours and the vendor's, against the same stub."""
-    stub = subprocess.Popen(
-        [sys.executable, HERE / "stub.py"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
+def above(cost: Cost, bare: Cost) -> Cost:
+    """Return what is left of a cost without that of the interpreter."""
+    return Cost(cost.wall - bare.wall, cost.cpu - bare.cpu)
+
+
+def calls(port: str) -> dict[str, tuple[Cost, Cost]]:
+    """Return what calls cost, ours and the vendor's."""
+    rounds: tuple[list[dict[str, list[float]]], ...] = ([], [])
+    for _ in range(CALL_ROUNDS):
+        for side, (python, module) in enumerate((OURS, VENDOR)):
+            command = [python, HERE / "calls.py", module, port]
+            done = subprocess.run(command, check=True, capture_output=True)
+            rounds[side].append(json.loads(done.stdout))
+    ours, vendor = (
+        {name: Cost.median_of([one[name] for one in side]) for name in side[0]} for side in rounds
     )
-    assert stub.stdout is not None
-    port = stub.stdout.readline().strip()
-    try:
-        whole: dict[str, tuple[list[float], list[float]]] = {n: ([], []) for n in WHOLE}
-        for _ in range(WHOLE_ROUNDS):
-            for side, (python, module) in enumerate((OURS, VENDOR)):
-                for name, program in WHOLE.items():
-                    took = seconds(python, program.format(module, port)) * 1e6
-                    whole[name][side].append(took)
-        rounds: tuple[list[dict[str, float]], list[dict[str, float]]] = ([], [])
-        for _ in range(CALL_ROUNDS):
-            for side, (python, module) in enumerate((OURS, VENDOR)):
-                done = subprocess.run(
-                    [python, HERE / "calls.py", module, port],
-                    check=True,
-                    capture_output=True,
-                    text=True,
-                )
-                rounds[side].append(json.loads(done.stdout))
-    finally:
-        stub.communicate()
-    return {name: (median(ours), median(vendor)) for name, (ours, vendor) in whole.items()} | {
-        name: (
-            median(figures[name] for figures in rounds[0]),
-            median(figures[name] for figures in rounds[1]),
-        )
-        for name in rounds[0][0]
-    }
+    return {name: (cost, vendor[name]) for name, cost in ours.items()}
 
 
 def main() -> None:
-    if not Path(VENDOR[0]).exists():
-        raise SystemExit("The vendor's SDK is not installed: run make vendor.")
-    print("| figure | ours | vendor 1.1.1 | ours / vendor |")
-    print("| --- | --- | --- | --- |")
-    for unit, figures in (("ms", import_figures()), ("µs", call_figures())):
-        for name, (ours, vendor) in figures.items():
-            print(f"| {name} | {ours:,.0f} {unit} | {vendor:,.0f} {unit} | {ours / vendor:.2f} |")
+    with served("stub.py") as (port, kind):
+        print(f"The stub is in {kind}.\n\n{header()}", flush=True)
+        for measure in (processes, calls):
+            for name, (ours, vendor) in measure(port).items():
+                goal = GOALS.get(name, LATE if "after 50 ms" in name else None)
+                is_rate = "run" in name and "process" not in name
+                print(line(name, ours, vendor, goal, rate=is_rate), flush=True)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from opensandbox_jupyter.transport.failures import (
     BadAddress,
     Broken,
+    Failure,
     TooSlow,
     Unreachable,
 )
