@@ -23,6 +23,9 @@ LOGS_CURSOR_HEADER = "EXECD-COMMANDS-TAIL-CURSOR"
 OUTPUT_HEADER = "OPENSANDBOX-OUTPUT"
 """Our own: ``chunks`` asks execd for output events of many lines instead of one a line."""
 
+PATHS_HEADER = "OPENSANDBOX-PATHS"
+"""Our own: ``literal`` asks execd to take ``~`` and ``$NAME`` in paths as they are."""
+
 WHEN_LEFT_HEADER = "OPENSANDBOX-WHEN-LEFT"
 """Our own: what execd does with a run whose client has left: ``go-on``, or ``hold`` its output."""
 

@@ -55,6 +55,15 @@ class Files:
         """
         return Files(self._connection, self._sandbox, (uid, gid))
 
+    def taken_literally(self) -> Files:
+        """Return the files with ``~`` and ``$NAME`` in paths taken as they are.
+
+        Daemons other than ours expand them all the same.
+        """
+        same = Files(self._connection, self._sandbox)
+        same._at = self._connection.protocol.literal_paths(self._at)
+        return same
+
     async def read_file(
         self,
         path: str,

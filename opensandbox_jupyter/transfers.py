@@ -12,6 +12,7 @@ from opensandbox_jupyter.commands import Commands
 from opensandbox_jupyter.connection import Connection
 from opensandbox_jupyter.exceptions import (
     InvalidArgumentException,
+    SandboxApiException,
     SandboxException,
     TransferException,
 )
@@ -37,6 +38,8 @@ __all__ = ["Transfers"]
 _BATCH = 64
 _MOST = 100_000
 _DEEPEST = 100
+_VARIABLES = ("/$OPENSANDBOX_NO_SUCH_NAME", "/$HOME")
+"""Paths that are there only when they are read as others."""
 
 T = TypeVar("T")
 
@@ -55,24 +58,33 @@ class Transfers:
         self._transport = connection.transport
         self._commands = Commands(connection, sandbox)
         self._files = files
+        self._exact = files.taken_literally()
+        self._is_literal: bool | None = None
         self._progress = progress
         self._result = Transfer(verified="sha256" if verify else None)
         self._done = self._total = 0
 
     async def upload(self, local: Path, remote: str) -> Transfer:
         """Copy into the sandbox."""
-        with local_errors():
-            tree = await self._transport.offload(partial(scan, local, remote))
+        tree = await self._scan(local, remote)
+        names_a_file = not tree.folders and not remote.endswith("/")
+        if not names_a_file:
+            root = await self._resolved(remote)
+            tree = tree if root == remote else await self._scan(local, root)
+            await self._leave_out(tree, len(root))
+        files = self._files if names_a_file else self._exact
         self._begin(tree)
         for folders in _batches(tree.folders):
-            await self._files.create_directories(
+            await files.create_directories(
                 [WriteEntry(path=path, mode=mode) for path, mode in folders]
             )
         for items in _batches(tree.files):
-            await self._files.write_feeds(
+            await files.write_feeds(
                 [WriteEntry(path=item.remote, mode=item.mode) for item in items],
                 [Feed(self._read(item), item.size) for item in items],
             )
+            if names_a_file and _is_expanded(remote):
+                items[0].remote = (await files.get_file_info([remote]))[remote].path
             if self._result.verified:
                 await self._compare(items, arrived=True)
         return self._result
@@ -93,11 +105,49 @@ class Transfers:
                     await self._transport.offload(file.commit)
             except BaseException as error:
                 for file in incoming:
-                    if isinstance(error, TransferException):
+                    if isinstance(error, TransferException) or file.size < PIECE:
                         file.discard()
                     file.close()
                 raise
         return self._result
+
+    async def _scan(self, local: Path, remote: str) -> Tree:
+        with local_errors():
+            return await self._transport.offload(partial(scan, local, remote))
+
+    async def _resolved(self, folder: str) -> str:
+        """Return a folder of the sandbox without what a daemon expands in it; it is made then."""
+        if not _is_expanded(folder):
+            return folder
+        await self._files.create_directories([WriteEntry(path=folder)])
+        path = (await self._files.get_file_info([folder]))[folder].path
+        return path if not folder.endswith("/") else f"{path.rstrip('/')}/"
+
+    async def _takes(self, name: str) -> bool:
+        """Return whether the daemon takes ``name`` as it is: others replace ``$NAME``."""
+        if "$" not in name:
+            return True
+        if self._is_literal is None:
+            missing = [await self._is_missing(path) for path in _VARIABLES]
+            self._is_literal = all(missing)
+        return self._is_literal
+
+    async def _is_missing(self, path: str) -> bool:
+        try:
+            await self._exact.get_file_info([path])
+        except SandboxApiException as error:
+            return error.status_code == 404
+        return False
+
+    async def _leave_out(self, tree: Tree, root: int) -> None:
+        """Leave out what would arrive under another name; ``root`` is the length of its path."""
+        files, tree.files = tree.files, []
+        for item in files:
+            if await self._takes(item.remote[root:]):
+                tree.files.append(item)
+            else:
+                tree.skipped.append(str(item.local))
+        tree.folders = [one for one in tree.folders if await self._takes(one[0][root:])]
 
     def _begin(self, tree: Tree) -> None:
         self._result.files = len(tree.files)
@@ -125,7 +175,7 @@ class Transfers:
         if file.size < file.item.size:
             rest = f"bytes={file.size}-" if file.size else None
             held: list[bytes] = []
-            async for piece in self._files.read_stream(file.item.remote, range_header=rest):
+            async for piece in self._exact.read_stream(file.item.remote, range_header=rest):
                 held.append(piece)
                 await self._moved(len(piece))
                 if sum(map(len, held)) >= PIECE:
@@ -141,7 +191,7 @@ class Transfers:
             wrong = [i for i, there in zip(items, hashes, strict=True) if i.digest != there]
         else:
             self._result.verified = "size"
-            infos = await self._files.get_file_info([i.remote for i in items]) if arrived else {}
+            infos = await self._exact.get_file_info([i.remote for i in items]) if arrived else {}
             wrong = [i for i in items if i.remote in infos and infos[i.remote].size != i.size]
         if wrong:
             raise TransferException(
@@ -169,7 +219,7 @@ class Transfers:
             return await self._survey_folder(root, local)
         if info.entry_type not in ("file", None):
             raise InvalidArgumentException(
-                f"{remote} is a {info.entry_type}, neither a file nor a directory.",
+                f"{remote} is neither a file nor a directory, but this: {info.entry_type}.",
                 hint="Name what a symbolic link leads to.",
             )
         with local_errors():
@@ -184,7 +234,7 @@ class Transfers:
         seen = 0
         while waiting:
             folder, place, depth = waiting.pop()
-            entries = await self._files.list_directory(DirectoryListEntry(path=folder))
+            entries = await self._exact.list_directory(DirectoryListEntry(path=folder))
             seen += len(entries)
             if seen > _MOST or depth > _DEEPEST:
                 raise TransferException(
@@ -195,7 +245,7 @@ class Transfers:
             for entry in entries:
                 name = entry.path.rsplit("/", 1)[-1]
                 path, target = f"{folder.rstrip('/')}/{name}", place / name
-                if not safe(name) or name in taken:
+                if not safe(name) or name in taken or not await self._takes(name):
                     tree.skipped.append(entry.path)
                 elif entry.entry_type == "directory":
                     with local_errors():
@@ -212,6 +262,11 @@ class Transfers:
 
 def _item(local: Path, remote: str, info: EntryInfo) -> Item:
     return Item(local, remote, info.size, info.mode, info.modified_at.isoformat())
+
+
+def _is_expanded(path: str) -> bool:
+    """Return whether a daemon reads ``path`` as another one."""
+    return "$" in path or path.startswith("~")
 
 
 def _batches(things: Sequence[T]) -> Iterator[list[T]]:

@@ -8,7 +8,7 @@ from typing import TypeVar
 import msgspec
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 
-from opensandbox_jupyter.constants import OUTPUT_HEADER, WHEN_LEFT_HEADER
+from opensandbox_jupyter.constants import OUTPUT_HEADER, PATHS_HEADER, WHEN_LEFT_HEADER
 from opensandbox_jupyter.execd.environment import expand
 from opensandbox_jupyter.execd.errors import Refusal, bad_request
 from opensandbox_jupyter.execd.settings import Settings
@@ -87,7 +87,9 @@ def settings_of(request: HTTPConnection) -> Settings:
 
 
 def absolute(request: Request, path: str) -> str:
-    """Return ``path`` with ``~`` and variables expanded, from the sandbox's working directory.
+    """Return ``path`` from the sandbox's working directory, ``~`` and variables expanded.
+
+    Whoever has the path from a listing, and means no variable, says so by a header.
 
     Raises:
         Refusal: 400 when it is empty or cannot be a path.
@@ -95,7 +97,9 @@ def absolute(request: Request, path: str) -> str:
     settings = settings_of(request)
     if not path or "\0" in path:
         raise bad_request("A path must not be empty or hold a NUL character.")
-    full = os.path.join(settings.cwd, expand(path, settings.env))
+    if request.headers.get(PATHS_HEADER, "").strip().lower() != "literal":
+        path = expand(path, settings.env)
+    full = os.path.join(settings.cwd, path)
     try:
         os.fsencode(full)
     except UnicodeEncodeError:

@@ -58,6 +58,15 @@ class FilesSync:
         """
         return FilesSync(self._connection, self._sandbox, (uid, gid))
 
+    def taken_literally(self) -> FilesSync:
+        """Return the files with ``~`` and ``$NAME`` in paths taken as they are.
+
+        Daemons other than ours expand them all the same.
+        """
+        same = FilesSync(self._connection, self._sandbox)
+        same._at = self._connection.protocol.literal_paths(self._at)
+        return same
+
     def read_file(
         self,
         path: str,

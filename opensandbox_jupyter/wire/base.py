@@ -7,16 +7,20 @@ An operation is a generator. It yields a :class:`Call` and is sent the :class:`R
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import IOBase
 from typing import Any, TypeVar
 
+from opensandbox_jupyter.exceptions import InvalidArgumentException
 from opensandbox_jupyter.secrecy import Unpicklable, without_credentials
 
 __all__ = ["Call", "Effect", "Feed", "Operation", "Origin", "Part", "Probe", "Reply", "Sleep"]
 
 T = TypeVar("T")
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -71,6 +75,13 @@ class Call:
     parts: Iterable[Part] | None = field(default=None, repr=False)
     patience: float | None = None
     """Seconds until a streamed answer must begin; ``None`` waits."""
+
+    def __post_init__(self) -> None:
+        for name, value in self.query:
+            if not value.isascii() and _SURROGATE.search(value):
+                raise InvalidArgumentException(
+                    f"{name} must be Unicode, without lone surrogates, not {value!r}."
+                )
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from opensandbox_jupyter.exceptions import (
     SandboxConnectionException,
     TransferException,
 )
+from opensandbox_jupyter.models.execd import RunCommandOpts
 
 DATA = random.Random(7).randbytes(3_000_001)
 
@@ -221,22 +222,20 @@ async def test_streams_may_be_awaited_first(sandbox: Any) -> None:
 async def test_changes_are_seen(sandbox: Any) -> None:
     files = sandbox.files
     await files.write_file("/tmp/w/old", "1")
-    await files.write_file("/tmp/w/sub/gone", "1")
+    await files.write_file("/tmp/w/sub/there", "1")
+    script = "while echo 2 >> old; do touch sub/new; sleep 0.3; rm sub/new; sleep 0.3; done"
+    await sandbox.commands.run(script, opts=RunCommandOpts(background=True), cwd="/tmp/w")
     changes = files.watch("/tmp/w", interval=0.05).__aiter__()
-    await sandbox.commands.run(
-        "(sleep 0.3; echo 22 > /tmp/w/old; rm /tmp/w/sub/gone; touch /tmp/w/sub/new) & sleep 0.0"
-    )
 
-    seen = set()
-    while len(seen) < 3:
-        change = await anext(changes)
-        seen.add((change.kind, change.entry.path))
-
-    assert seen == {
+    awaited = {
         ("changed", "/tmp/w/old"),
-        ("deleted", "/tmp/w/sub/gone"),
+        ("deleted", "/tmp/w/sub/new"),
         ("created", "/tmp/w/sub/new"),
     }
+    while awaited:
+        change = await anext(changes)
+        assert change.entry.path in ("/tmp/w/old", "/tmp/w/sub/new")
+        awaited.discard((change.kind, change.entry.path))
     await changes.aclose()
 
 
@@ -247,7 +246,7 @@ async def test_one_file_is_watched_until_it_is_gone_and_back(sandbox: Any) -> No
     with pytest.raises(InvalidArgumentException):
         await anext(files.watch("/tmp/one", interval=0).__aiter__())
     await files.write_file("/tmp/one", "1")
-    await sandbox.commands.run("(sleep 0.3; rm /tmp/one; sleep 0.5; touch /tmp/one) &")
+    await sandbox.commands.run("(sleep 2; rm /tmp/one; sleep 2; touch /tmp/one) &")
 
     seen = []
     async for change in files.watch("/tmp/one", interval=0.05):
@@ -256,3 +255,80 @@ async def test_one_file_is_watched_until_it_is_gone_and_back(sandbox: Any) -> No
             break
 
     assert seen == [("deleted", "/tmp/one"), ("created", "/tmp/one")]
+
+
+NAMES = ["Outer$Inner.class", "Outer.class", "$HOME", "~", "per%20cent", "-rf", "back\\slash", "ü"]
+
+
+async def test_names_that_look_like_something_else_are_names(sandbox: Any, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    (source / "a$b").mkdir(parents=True)
+    for name in NAMES:
+        (source / name).write_text(name)
+        (source / "a$b" / name).write_text(name)
+
+    up = await sandbox.files.upload(source, "~/copy")
+    down = await sandbox.files.download("$HOME/copy", tmp_path / "back")
+
+    assert (up.verified, up.skipped) == (down.verified, down.skipped) == ("sha256", [])
+    assert tree(tmp_path / "back") == tree(source)
+    one = await sandbox.files.upload(source / "$HOME", "~/one")
+    assert one.verified == "sha256"
+    assert await sandbox.files.read_file("~/one") == "$HOME"
+
+
+async def test_a_daemon_that_expands_names_gets_none_that_it_would_expand(
+    sandbox: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from opensandbox_jupyter.wire.opensandbox.files import Files
+
+    monkeypatch.setattr(Files, "literal_paths", lambda _self, origin: origin)
+    for name in NAMES[:2]:
+        (tmp_path / name).write_text(name)
+    await sandbox.files.upload(tmp_path / NAMES[1], "/tmp/out/")
+    await sandbox.commands.run(["touch", "/tmp/out/Outer$Inner.class"])
+
+    up = await sandbox.files.upload(tmp_path, "/tmp/in")
+    down = await sandbox.files.download("/tmp/out", tmp_path / "back")
+
+    assert (up.skipped, down.skipped) == ([str(tmp_path / NAMES[0])], [f"/tmp/out/{NAMES[0]}"])
+    assert await sandbox.files.read_file("/tmp/in/Outer.class") == NAMES[1]
+    assert tree(tmp_path / "back") == {NAMES[1]: NAMES[1].encode()}
+
+
+async def test_text_that_is_none_is_refused_before_it_is_sent(sandbox: Any) -> None:
+    for call in (
+        lambda: sandbox.files.read_file("/tmp/\udcff"),
+        lambda: sandbox.files.write_file("/tmp/\udcff", "x"),
+        lambda: sandbox.commands.run("echo \udcff"),
+        lambda: sandbox.codes.run("'\udcff'"),
+    ):
+        with pytest.raises(InvalidArgumentException, match="Unicode"):
+            await call()
+
+
+async def test_what_vanishes_meanwhile_is_said_and_little_pieces_are_not_left(
+    sandbox: Any, tmp_path: Path
+) -> None:
+    await sandbox.commands.run("mkdir /tmp/many; cd /tmp/many; echo x > 1000; echo y > 1009")
+    remove = ["rm", "-f", "/tmp/many/1009"]
+    blocking = getattr(sandbox, "_inner", None)
+
+    def gone(done: int, _: int) -> Any:
+        return (blocking or sandbox).commands.run(remove) if done else None
+
+    with pytest.raises(SandboxApiException) as caught:
+        await sandbox.files.download("/tmp/many", tmp_path / "many", progress=gone)
+    assert caught.value.status_code == 404
+    assert os.listdir(tmp_path / "many") == []
+
+
+async def test_a_full_disk_inside_is_said_and_leaves_nothing(sandbox: Any, tmp_path: Path) -> None:
+    with (tmp_path / "big").open("wb") as file:
+        file.truncate(80 * 1024 * 1024)
+
+    with pytest.raises(SandboxApiException) as caught:
+        await sandbox.files.upload(tmp_path / "big", "/dev/shm/big")
+
+    assert caught.value.status_code == 507
+    assert (await sandbox.commands.run("ls -A /dev/shm")).text == ""

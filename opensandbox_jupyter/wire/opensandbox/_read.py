@@ -7,13 +7,28 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from opensandbox_jupyter.exceptions import InvalidArgumentException
 from opensandbox_jupyter.wire.base import Call, Reply
 from opensandbox_jupyter.wire.errors import decode_json, expect, invalid_answer
 
 M = TypeVar("M")
 OK = (200,)
 
-to_json = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder().encode
+
+
+def to_json(body: object) -> bytes:
+    """Return the body of a request.
+
+    Raises:
+        InvalidArgumentException: for text that is none.
+    """
+    try:
+        return _encode(body)
+    except UnicodeEncodeError as cause:
+        raise InvalidArgumentException(
+            "Text that goes to a sandbox must be Unicode, without lone surrogates.", cause=cause
+        ) from None
 
 
 def read_model(call: Call, reply: Reply, model: type[M], statuses: tuple[int, ...] = OK) -> M:

@@ -8,6 +8,7 @@ from io import IOBase, TextIOBase
 from typing import Any
 
 from opensandbox_jupyter import models
+from opensandbox_jupyter.constants import PATHS_HEADER
 from opensandbox_jupyter.exceptions import InvalidArgumentException
 from opensandbox_jupyter.wire.base import Call, Feed, Operation, Origin, Part, Reply
 from opensandbox_jupyter.wire.errors import decode_json, expect, invalid_answer
@@ -48,6 +49,10 @@ class Files(FileCalls):
             if type(number) is not int or not 0 <= number <= _LAST_ID:
                 raise InvalidArgumentException(f"{name} must be a number from 0 to {_LAST_ID}.")
         return replace(sandbox, base_url=f"{sandbox.base_url}/v1/filesystem/{uid}/{gid}")
+
+    def literal_paths(self, sandbox: Origin) -> Origin:
+        """A header of our own, which other daemons pass over."""
+        return replace(sandbox, headers={**sandbox.headers, PATHS_HEADER: "literal"})
 
     def make_directories(
         self, sandbox: Origin, entries: Sequence[models.WriteEntry]

@@ -35,6 +35,10 @@ class FileCalls(Refusal):
         """Return where files are read and written as a user and group of the sandbox."""
         self._lacks("files of another user")
 
+    def literal_paths(self, sandbox: Origin) -> Origin:
+        """Return where paths are taken as they are, by a daemon that knows of it."""
+        self._lacks("paths that are taken as they are")
+
     def make_directories(
         self, sandbox: Origin, entries: Sequence[models.WriteEntry]
     ) -> Operation[None]:
