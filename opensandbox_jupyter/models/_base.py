@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from contextvars import ContextVar
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from opensandbox_jupyter.exceptions import InvalidArgumentException
+
+M = TypeVar("M", bound=BaseModel)
+
+
+_reading: ContextVar[bool] = ContextVar("_reading", default=False)
 
 
 class Model(BaseModel):
@@ -35,9 +50,20 @@ class LifecycleModel(Model):
 
 
 class Request(Model):
-    """A model that a caller fills in: an unknown field is a typing mistake and is refused."""
+    """A model that a caller fills in: an unknown field is a typing mistake and is refused.
+
+    Where a server's answer holds one, it is read as leniently as the rest of the answer.
+    """
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_what_is_newer(cls, data: Any) -> Any:
+        if not _reading.get() or not isinstance(data, dict):
+            return data
+        known = _names_of(cls)
+        return {name: value for name, value in data.items() if name in known}
 
     if not TYPE_CHECKING:
 
@@ -53,3 +79,43 @@ class LifecycleRequest(Request):
     """A request whose wire names are camelCase."""
 
     model_config = ConfigDict(alias_generator=to_camel)
+
+
+def read_answer(model: type[M], data: Any) -> M:
+    """Return what a server sent as a model; what it knows and we do not yet is let pass.
+
+    Raises:
+        ValidationError: when something that is needed is not there, or is of another kind.
+        InvalidArgumentException: the same, of a model within the model.
+    """
+    before = _reading.set(True)
+    try:
+        return model.model_validate(data)
+    finally:
+        _reading.reset(before)
+
+
+def _or_newer(value: Any, known: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return known(value)
+    except ValidationError:
+        if _reading.get() and isinstance(value, str):
+            return value
+        raise
+
+
+OrNewer = WrapValidator(_or_newer)
+"""Marks a choice of words: in an answer, a newer server's word is kept as it is."""
+
+
+@cache
+def _names_of(model: type[BaseModel]) -> frozenset[str]:
+    """Return every name that a field of a model may have."""
+    names = set(model.model_fields)
+    for field in model.model_fields.values():
+        alias = field.validation_alias
+        names.update(
+            str(choice)
+            for choice in (alias.choices if isinstance(alias, AliasChoices) else [alias])
+        )
+    return frozenset(names)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from opensandbox_jupyter.models._base import Model, Request
+from opensandbox_jupyter.models._base import Model, OrNewer, Request
 
 __all__ = [
     "BindMount",
@@ -48,7 +48,7 @@ class IsolatedOverlaySpec(Request):
 class EnvPassthroughSpec(Request):
     """Which variables a session gets: only ``keys`` (``allow``), or all but them (``deny``)."""
 
-    mode: Literal["allow", "deny"] = "deny"
+    mode: Annotated[Literal["allow", "deny"], OrNewer] = "deny"
     keys: list[str] = Field(default_factory=list)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator, AliasChoices, Field, field_validator, model_validator
 from typing_extensions import Self
 
-from opensandbox_jupyter.models._base import LifecycleModel, LifecycleRequest, Model
+from opensandbox_jupyter.models._base import LifecycleModel, LifecycleRequest, Model, OrNewer
 from opensandbox_jupyter.models.endpoints import SandboxEndpoint
 from opensandbox_jupyter.secrecy import Unpicklable
 
@@ -118,21 +118,21 @@ class SandboxImageSpec(LifecycleRequest):
 class PlatformSpec(LifecycleRequest):
     """The operating system and processor that a sandbox must have."""
 
-    os: Literal["linux", "windows"]
-    arch: Literal["amd64", "arm64"]
+    os: Annotated[Literal["linux", "windows"], OrNewer]
+    arch: Annotated[Literal["amd64", "arm64"], OrNewer]
 
 
 class NetworkRule(LifecycleRequest):
     """One egress rule; ``target`` is a domain, a wildcard like ``*.example.com``, or an address."""
 
-    action: Literal["allow", "deny"]
+    action: Annotated[Literal["allow", "deny"], OrNewer]
     target: Text
 
 
 class NetworkPolicy(LifecycleRequest):
     """Egress rules: the first that matches wins, else ``default_action`` (deny)."""
 
-    default_action: Literal["allow", "deny"] = "deny"
+    default_action: Annotated[Literal["allow", "deny"], OrNewer] = "deny"
     egress: list[NetworkRule] | None = None
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from opensandbox_jupyter.models._base import LifecycleModel, LifecycleRequest
+from opensandbox_jupyter.models._base import LifecycleModel, LifecycleRequest, OrNewer
 from opensandbox_jupyter.models.sandboxes import Text
 from opensandbox_jupyter.secrecy import Unpicklable
 
@@ -55,7 +55,7 @@ class CredentialMatch(LifecycleRequest):
     """Which requests are meant. ``hosts`` are names or ``*.example.com``; ``paths`` are globs."""
 
     hosts: Annotated[list[Text], Field(min_length=1)]
-    schemes: list[Literal["https", "http"]] | None = None
+    schemes: list[Annotated[Literal["https", "http"], OrNewer]] | None = None
     ports: list[int] | None = None
     methods: list[str] | None = None
     paths: list[str] | None = None

@@ -112,6 +112,8 @@ class ExecutionReader:
             for event in run:
                 if (notice := self._take(event)) is not None:
                     notices.append(notice)
+                if self.done:  # what comes after the end is not looked at, wherever it was cut
+                    return notices
         return notices
 
     def _say(self, stream: str, events: list[Event]) -> Iterable[OutputMessage]:

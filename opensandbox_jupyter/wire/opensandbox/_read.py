@@ -41,11 +41,17 @@ def build(call: Call, model: type[M], data: Any) -> M:
 
     ``model`` is pydantic's, or a plain dataclass, for which pydantic need not be loaded.
     """
-    read = getattr(model, "model_validate", None)
     try:
-        found: M = msgspec.convert(data, model) if read is None else read(data)
-        return found
-    except (msgspec.ValidationError, ValueError) as cause:
+        if hasattr(model, "model_validate"):
+            from opensandbox_jupyter.models._base import read_answer
+
+            read: Any = read_answer
+            found: M = read(model, data)
+            return found
+        if isinstance(data, dict):
+            data = {name: value for name, value in data.items() if value is not None}
+        return msgspec.convert(data, model)
+    except (msgspec.ValidationError, ValueError, InvalidArgumentException) as cause:
         raise invalid_answer(call, cause) from cause
 
 
