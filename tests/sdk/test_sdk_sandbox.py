@@ -180,9 +180,9 @@ async def test_a_sandbox_that_does_not_become_ready_is_killed(sdk: SimpleNamespa
         ({}, "image"),
         ({"image": "base", "snapshot_id": "s"}, "one of the two"),
         ({"image": " "}, "blank"),
-        ({"image": "base", "timeout": timedelta(0)}, "positive"),
+        ({"image": "base", "timeout": timedelta(0)}, "length of time"),
         ({"image": "base", "entrypoint": "sleep 1"}, "list of words"),
-        ({"image": "base", "ready_timeout": timedelta(seconds=-1)}, "negative"),
+        ({"image": "base", "ready_timeout": timedelta(seconds=-1)}, "length of time"),
     ],
 )
 async def test_bad_arguments_are_refused_before_anything_is_sent(
