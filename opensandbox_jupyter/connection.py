@@ -8,6 +8,7 @@ from opensandbox_jupyter.constants import API_KEY_HEADER
 from opensandbox_jupyter.exceptions import InvalidArgumentException
 from opensandbox_jupyter.secrecy import Unpicklable
 from opensandbox_jupyter.wire.base import Origin
+from opensandbox_jupyter.wire.endpoints import Endpoints
 
 if TYPE_CHECKING:
     from opensandbox_jupyter.config import ConnectionConfig
@@ -36,6 +37,13 @@ class Connection(Unpicklable):
         self.protocol: Protocol = OpenSandbox()
         headers = {API_KEY_HEADER: target.api_key} if target.api_key else {}
         self.server = Origin(target.base_url, headers)
+        self.endpoints = Endpoints(
+            self.protocol,
+            self.server,
+            ttl=settings.endpoint_cache_ttl.total_seconds(),
+            size=settings.endpoint_cache_size,
+            use_server_proxy=settings.use_server_proxy,
+        )
         self._config = config
 
     @classmethod

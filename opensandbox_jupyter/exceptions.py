@@ -138,7 +138,6 @@ class SandboxException(Exception):
         request_id: the server's ``X-Request-ID``, to find the request in its log.
         operation: the operation's name, for example ``get_sandbox``, once something was sent.
         cause: the lower error that led to this one; it is not pickled, since it may hold a key.
-        is_retryable: whether the same call may well succeed when made again.
     """
 
     default_code = SandboxError.INTERNAL_UNKNOWN_ERROR
@@ -160,9 +159,14 @@ class SandboxException(Exception):
         self.request_id = request_id
         self.operation: str | None = None
         self.hint = hint
-        self.is_retryable = is_retryable
+        self._is_retryable = is_retryable
         if cause is not None:
             self.__cause__ = cause
+
+    @property
+    def is_retryable(self) -> bool:
+        """Whether the same call may well succeed when made again."""
+        return self._is_retryable
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _revived, (type(self), self.args, {**self.__dict__, "cause": None})

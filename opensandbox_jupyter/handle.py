@@ -134,15 +134,14 @@ class SandboxHandle:
     async def get_endpoint(self, port: int) -> SandboxEndpoint:
         """Return where a port of the sandbox is reached: ``host[:port][/path]`` and headers.
 
+        It is looked up once, and again after :meth:`pause`, :meth:`kill` or ``endpoint_cache_ttl``.
+
         Raises:
             InvalidArgumentException: when ``port`` is not 1 to 65535.
         """
         if not isinstance(port, int) or not 0 < port < 65536:
             raise InvalidArgumentException(f"{port!r} is not a port: give 1 to 65535.")
-        proxy = self._connection.settings.use_server_proxy
-        return await self._run(
-            self._connection.protocol.endpoint(self._server, self._id, port, use_server_proxy=proxy)
-        )
+        return await self._run(self._connection.endpoints.find(self._id, port))
 
     async def wait_for_port(self, port: int, *, timeout: Duration = _READY) -> SandboxEndpoint:
         """Wait until a server inside answers on ``port``, and return where it is reached.
@@ -231,7 +230,10 @@ class SandboxHandle:
         Raises:
             SandboxApiException: with status 409 when it is not running.
         """
-        await self._run(self._connection.protocol.pause(self._server, self._id))
+        try:
+            await self._run(self._connection.protocol.pause(self._server, self._id))
+        finally:
+            self._connection.endpoints.forget(self._id)
 
     async def kill(self) -> None:
         """End the sandbox and everything in it, for good. The handle stays open.
@@ -239,7 +241,10 @@ class SandboxHandle:
         Raises:
             SandboxApiException: with status 404 when it is already gone.
         """
-        await self._run(self._connection.protocol.kill(self._server, self._id))
+        try:
+            await self._run(self._connection.protocol.kill(self._server, self._id))
+        finally:
+            self._connection.endpoints.forget(self._id)
 
     async def close(self) -> None:
         """Close this handle's connections. The sandbox goes on."""

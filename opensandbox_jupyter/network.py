@@ -10,7 +10,7 @@ from opensandbox_jupyter.connection import Connection, checked_id
 from opensandbox_jupyter.constants import DEFAULT_EGRESS_PORT
 from opensandbox_jupyter.exceptions import InvalidArgumentException
 from opensandbox_jupyter.wire.base import Operation, Origin
-from opensandbox_jupyter.wire.readiness import Patience, find_endpoint
+from opensandbox_jupyter.wire.readiness import Patience
 
 if TYPE_CHECKING:
     from opensandbox_jupyter.models.sandboxes import NetworkPolicy, NetworkRule
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 class Egress:
-    """A sandbox's network policy. Its endpoint is looked up at the first use.
+    """A sandbox's network policy. Its endpoint is looked up once.
 
     Specified by the OpenSandbox egress API; a sandbox of a template has no sidecar, and its policy
     is the lifecycle server's to keep.
@@ -43,7 +43,6 @@ class Egress:
         self._connection = connection
         self._id = sandbox_id
         self._is_central = origin == TEMPLATE
-        self._found: Origin | None = None
 
     async def get_policy(self) -> NetworkPolicy:
         """Return what may be reached now."""
@@ -71,20 +70,9 @@ class Egress:
         return protocol.sidecar_policy(await self._sidecar())
 
     async def _sidecar(self) -> Origin:
-        if self._found is None:
-            connection = self._connection
-            endpoint = await self._run(
-                find_endpoint(
-                    connection.protocol,
-                    connection.server,
-                    self._id,
-                    DEFAULT_EGRESS_PORT,
-                    use_server_proxy=connection.settings.use_server_proxy,
-                    patience=Patience(_PATIENCE, _INTERVAL),
-                )
-            )
-            self._found = connection.origin_of(endpoint)
-        return self._found
+        patience = Patience(_PATIENCE, _INTERVAL)
+        look_up = self._connection.endpoints.find(self._id, DEFAULT_EGRESS_PORT, patience)
+        return self._connection.origin_of(await self._run(look_up))
 
     async def _run(self, operation: Operation[T]) -> T:
         return await self._connection.transport.run(operation)

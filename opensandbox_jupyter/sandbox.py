@@ -14,7 +14,7 @@ from opensandbox_jupyter.handle import SandboxHandle
 from opensandbox_jupyter.models.durations import Duration, lasting
 from opensandbox_jupyter.models.spec import SandboxSpec
 from opensandbox_jupyter.network import TEMPLATE
-from opensandbox_jupyter.wire.readiness import Patience, find_endpoint, wait_ready
+from opensandbox_jupyter.wire.readiness import Patience, wait_ready
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -271,14 +271,7 @@ class Sandbox(SandboxHandle):
     ) -> Self:
         """Find the sandbox's daemon and wait for it."""
         endpoint = await connection.transport.run(
-            find_endpoint(
-                connection.protocol,
-                connection.server,
-                sandbox_id,
-                DEFAULT_EXECD_PORT,
-                use_server_proxy=connection.settings.use_server_proxy,
-                patience=patience,
-            )
+            connection.endpoints.find(sandbox_id, DEFAULT_EXECD_PORT, patience)
         )
         if templated:
             endpoint = replace(endpoint, origin=TEMPLATE)

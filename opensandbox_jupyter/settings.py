@@ -9,14 +9,17 @@ only to the server that it is written beside.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opensandbox_jupyter.exceptions import InvalidArgumentException
 from opensandbox_jupyter.profiles import choose, profile_path
 from opensandbox_jupyter.secrecy import Unpicklable, without_credentials
+
+if TYPE_CHECKING:
+    from opensandbox_jupyter.retry import RetryPolicy
 
 __all__ = ["Settings", "Target"]
 
@@ -46,6 +49,9 @@ class Settings(Unpicklable):
         request_timeout: how long to wait for an answer; streams of output are not bounded by it.
         use_server_proxy: whether sandboxes are reached through the lifecycle server.
         transport: an ``httpx`` transport of the user's own, async or blocking.
+        owns_transport: whether it is closed with the connection.
+        retry_policy: when a request is sent again; ``None`` when nobody said it.
+        endpoint_cache_ttl: how long an endpoint is believed; 0 to look it up each time.
         profile: the name of the profile in use.
     """
 
@@ -58,6 +64,13 @@ class Settings(Unpicklable):
     headers: Mapping[str, str] = field(default_factory=dict)
     user_agent: str | None = None
     transport: Any = None
+    owns_transport: bool = False
+    retry_policy: RetryPolicy | None = None
+    follow_redirects: bool = False
+    event_hooks: Mapping[str, Sequence[Callable[..., Any]]] = field(default_factory=dict)
+    endpoint_cache_ttl: timedelta = timedelta(minutes=10)
+    endpoint_cache_size: int = 1024
+    enable_tracing: bool = False
     profile: str | None = None
 
     def __repr__(self) -> str:

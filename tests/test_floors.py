@@ -16,10 +16,10 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 WORDS, WIRE, IO, SDK, FACES = range(5)
 FLOORS = {
-    "exceptions": WORDS, "constants": WORDS, "config": WORDS, "models": WORDS,
+    "exceptions": WORDS, "constants": WORDS, "retry": WORDS, "models": WORDS,
     "settings": WORDS, "runtime_file": WORDS, "profiles": WORDS, "secrecy": WORDS,
     "wire": WIRE,
-    "transport": IO, "portal": IO, "local": IO,
+    "transport": IO, "config": IO, "portal": IO, "local": IO,
     "sandbox": SDK, "manager": SDK, "commands": SDK, "files": SDK, "metrics": SDK,
     "connection": SDK, "sync": SDK, "codes": SDK, "following": SDK, "lifeline": SDK,
     "interpreter": SDK,

@@ -17,7 +17,7 @@ from opensandbox_jupyter.models.spec import SandboxSpec
 from opensandbox_jupyter.sync.connection import ConnectionSync, checked_id
 from opensandbox_jupyter.sync.handle import SandboxHandleSync
 from opensandbox_jupyter.sync.network import TEMPLATE
-from opensandbox_jupyter.wire.readiness import Patience, find_endpoint, wait_ready
+from opensandbox_jupyter.wire.readiness import Patience, wait_ready
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -268,14 +268,7 @@ class SandboxSync(SandboxHandleSync):
     ) -> Self:
         """Find the sandbox's daemon and wait for it."""
         endpoint = connection.transport.run(
-            find_endpoint(
-                connection.protocol,
-                connection.server,
-                sandbox_id,
-                DEFAULT_EXECD_PORT,
-                use_server_proxy=connection.settings.use_server_proxy,
-                patience=patience,
-            )
+            connection.endpoints.find(sandbox_id, DEFAULT_EXECD_PORT, patience)
         )
         if templated:
             endpoint = replace(endpoint, origin=TEMPLATE)

@@ -15,6 +15,7 @@ from opensandbox_jupyter.exceptions import (
     MalformedAnswerException,
     SandboxException,
 )
+from opensandbox_jupyter.retry import Attempts, RetryCause, RetryPolicy
 from opensandbox_jupyter.secrecy import masked, secrets_of
 from opensandbox_jupyter.transport.failures import Failure, translated
 from opensandbox_jupyter.wire.base import Call, Effect, Operation, Reply
@@ -22,6 +23,7 @@ from opensandbox_jupyter.wire.errors import about
 
 if TYPE_CHECKING:
     from opensandbox_jupyter.settings import Settings
+    from opensandbox_jupyter.transport.tracing import Span, Tracer
 
 log = logging.getLogger("opensandbox_jupyter")
 
@@ -34,12 +36,84 @@ TAIL_BOUND = 0.02
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
 
+def log_call(call: Call) -> None:
+    """Note a request: neither headers nor query nor body, in which secrets may be."""
+    log.debug("%s: %s %s%s", call.name, call.method, call.origin.place, call.path)
+
+
+def tracer(settings: Settings) -> Tracer | None:
+    """Return what makes spans, for those who want them."""
+    if not settings.enable_tracing:
+        return None
+    from opensandbox_jupyter.transport.tracing import Tracer
+
+    return Tracer()
+
+
+class _Untraced:
+    """The span of those who do not."""
+
+    def answered(self, status: int) -> None:
+        pass
+
+    def __enter__(self) -> _Untraced:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
+_UNTRACED = _Untraced()
+
+
+def span(tracer: Tracer | None, call: Call) -> Span | _Untraced:
+    """Return the span of a call; those of polling are left out."""
+    return _UNTRACED if tracer is None or call.once else tracer.span(call)
+
+
 def needs_httpx(settings: Settings, *, embedded: bool) -> bool:
-    """Return whether a transport was given, or a proxy named in the environment may be needed.
+    """Return whether a transport or hooks were given, or a proxy of the environment may be needed.
 
     The embedded server is never asked through a proxy.
     """
-    return settings.transport is not None or (not embedded and _proxy_is_named())
+    if settings.transport is not None or settings.event_hooks:
+        return True
+    return not embedded and _proxy_is_named()
+
+
+def policy_of(settings: Settings) -> RetryPolicy:
+    """Return when requests are sent again.
+
+    Whoever gives a transport has decided that too, unless he names a policy as well.
+    """
+    named = settings.retry_policy
+    if settings.transport is None:
+        return named or RetryPolicy()
+    from opensandbox_jupyter.transport import unwrap_retry_transport
+
+    if named is None or unwrap_retry_transport(settings.transport) is not settings.transport:
+        return RetryPolicy.disabled()
+    return named
+
+
+def attempts_of(policy: RetryPolicy, call: Call) -> Attempts | None:
+    """Return the attempts of a call; ``None`` for one that is sent only once, without a bound."""
+    if call.once or not policy.wraps_transport():
+        return None
+    url = call.origin.place + call.path
+    return Attempts(policy, call.method, url, replayable=call.replayable)
+
+
+def pause_after(attempts: Attempts | None, failure: Failure, *, embedded: bool) -> float | None:
+    """Return how long to wait after a failure, ``None`` when it is final.
+
+    Nobody waits for the embedded server: where it cannot be reached, it has ended.
+    """
+    if attempts is None or failure.cause is None:
+        return None
+    if embedded and failure.cause is RetryCause.PRE_SEND:
+        return None
+    return attempts.after_failure(failure.cause, failure.reason)
 
 
 def common_headers(settings: Settings) -> dict[str, str]:

@@ -8,21 +8,31 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from opensandbox_jupyter.retry import RetryCause
 from opensandbox_jupyter.transport._choice import unusable_proxy
 from opensandbox_jupyter.transport.answer import MAX_BODY
 from opensandbox_jupyter.transport.failures import (
     BadAddress,
     Broken,
     Failure,
+    HungUp,
     TooSlow,
+    Unfit,
     Unreachable,
 )
+from opensandbox_jupyter.transport.redirects import common_to_all
 from opensandbox_jupyter.transport.request import Upload, bare
 from opensandbox_jupyter.wire.base import Call
 
 if TYPE_CHECKING:
     from opensandbox_jupyter.settings import Settings
 
+_ALLOWED = "opensandbox_allowed"
+_TIMEOUTS = {
+    httpx.PoolTimeout: RetryCause.PRE_SEND,
+    httpx.WriteTimeout: RetryCause.WRITE_TIMEOUT,
+}
+_NEEDED = ("host", "content-type", "content-length", "transfer-encoding", "connection")
 _LIMITS = httpx.Limits(max_connections=1000, max_keepalive_connections=20, keepalive_expiry=30)
 
 
@@ -36,6 +46,7 @@ def client_options(settings: Settings, headers: Mapping[str, str]) -> dict[str, 
         "timeout": httpx.Timeout(settings.request_timeout.total_seconds()),
         "verify": settings.protocol == "https",
         "limits": _LIMITS,
+        "follow_redirects": False,
     }
     if settings.transport is not None:
         options["transport"] = settings.transport
@@ -53,7 +64,10 @@ def request_arguments(call: Call, body: Callable[[Upload], Any]) -> dict[str, An
         "method": call.method,
         "url": base_url + call.path,
         "headers": headers,
+        "extensions": {},
     }
+    if call.origin.is_foreign:
+        arguments["extensions"][_ALLOWED] = {name.lower() for name in call.headers}
     if call.query:
         arguments["params"] = list(call.query)
     if call.json is not None:
@@ -68,6 +82,21 @@ def request_arguments(call: Call, body: Callable[[Upload], Any]) -> dict[str, An
     return arguments
 
 
+def hooks(settings: Settings, last: Callable[..., Any]) -> dict[str, list[Callable[..., Any]]]:
+    """Return the user's hooks; after those of requests comes ``last``."""
+    given = {event: list(some) for event, some in settings.event_hooks.items()}
+    return {**given, "request": [*given.get("request", ()), last]}
+
+
+def keep_ours(request: httpx.Request) -> None:
+    """Take out what must not go to a foreign origin, whoever put it there."""
+    allowed = request.extensions.get(_ALLOWED)
+    if allowed is not None:
+        allowed = {*allowed, *_NEEDED, *common_to_all(request.headers)}
+        for name in set(request.headers) - allowed:
+            del request.headers[name]
+
+
 def stream_timeout(client: httpx.Client | httpx.AsyncClient, call: Call) -> httpx.Timeout:
     """Return the timeouts of a stream: silence is bounded only if the call says so."""
     known = client.timeout
@@ -80,10 +109,10 @@ def refuse_coding(headers: Mapping[str, str]) -> None:
     """Refuse a compressed answer, which was not asked for and may be a thousand times its size.
 
     Raises:
-        Broken: when it is one.
+        Unfit: when it is one.
     """
     if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
-        raise Broken(ValueError("the answer is compressed"))
+        raise Unfit(ValueError("the answer is compressed"))
 
 
 class Whole:
@@ -102,7 +131,7 @@ class Whole:
         self._pieces.append(piece)
         self._size += len(piece)
         if self._size > MAX_BODY:
-            raise Broken(ValueError(f"an answer is longer than {MAX_BODY} bytes"))
+            raise Unfit(ValueError(f"an answer is longer than {MAX_BODY} bytes"))
 
     def value(self) -> bytes:
         """Return it."""
@@ -127,16 +156,19 @@ def failures() -> Iterator[None]:
     try:
         yield
     except httpx.HTTPError as cause:
-        raise _failure(cause) from cause
+        raise failure_of(cause) from cause
     except httpx.InvalidURL as cause:
         raise BadAddress(cause) from cause
 
 
-def _failure(cause: httpx.HTTPError) -> Failure:
+def failure_of(cause: httpx.HTTPError) -> Failure:
+    """Return what an error of httpx is."""
     if isinstance(cause, httpx.ConnectError | httpx.ConnectTimeout):
         return Unreachable(cause)
     if isinstance(cause, httpx.TimeoutException):
-        return TooSlow(cause)
+        return TooSlow(cause, _TIMEOUTS.get(type(cause)))
+    if isinstance(cause, httpx.RemoteProtocolError):
+        return HungUp(cause)
     if isinstance(cause, httpx.UnsupportedProtocol):
         return BadAddress(cause)
     return Broken(cause)

@@ -13,15 +13,21 @@ from opensandbox_jupyter.exceptions import SandboxException
 from opensandbox_jupyter.transport._choice import (
     MAX_ERROR_BODY,
     TAIL_BOUND,
+    attempts_of,
     censored,
     common_headers,
     describe,
     go_on,
     located,
-    log,
+    log_call,
     needs_httpx,
+    pause_after,
+    policy_of,
+    span,
+    tracer,
 )
-from opensandbox_jupyter.transport.failures import Failure
+from opensandbox_jupyter.transport.failures import Failure, TooSlow
+from opensandbox_jupyter.transport.redirects import Trail
 from opensandbox_jupyter.wire.base import Call, Effect, Operation, Reply, Sleep
 from opensandbox_jupyter.wire.errors import api_error
 
@@ -80,6 +86,9 @@ class AsyncTransport:
         self._timeout = settings.request_timeout.total_seconds()
         self._headers = common_headers(settings)
         self._embedded = embedded
+        self._policy = policy_of(settings)
+        self._follow = settings.follow_redirects
+        self._tracer = tracer(settings)
 
     async def run(self, operation: Operation[T], check: Check | None = None) -> T:
         """Run ``operation`` to its end and return its result.
@@ -134,7 +143,7 @@ class AsyncTransport:
         """
         from opensandbox_jupyter.transport.socket_aio import open_socket
 
-        _log(call)
+        log_call(call)
         return await open_socket(call, self._headers, self._timeout, embedded=self._embedded)
 
     async def insist(self, operation: Operation[Any]) -> None:
@@ -187,33 +196,75 @@ class AsyncTransport:
     @asynccontextmanager
     async def _answer(self, call: Call) -> AsyncIterator[_Answer]:
         """Send ``call`` and give its answer, which is a success."""
-        _log(call)
         headers: Mapping[str, str] = {}
-        try:
-            answer = await self._client.stream(call)
-            headers = answer.headers
+        with span(self._tracer, call) as traced:
             try:
-                if answer.status not in (200, 206):
-                    body = await _head(answer)
-                    reply = Reply(answer.status, answer.headers, body)
-                    raise api_error(call, censored(reply, self._headers))
-                yield answer
-            except SandboxException as error:
-                describe(error, call, headers)
-                raise
-            finally:
-                await answer.close()
-        except Failure as failure:
-            raise located(failure, call, headers or failure.headers) from failure.reason
+                answer = await self._open(call)
+                headers = answer.headers
+                traced.answered(answer.status)
+                try:
+                    if answer.status not in (200, 206):
+                        body = await _head(answer)
+                        reply = Reply(answer.status, answer.headers, body)
+                        raise api_error(call, censored(reply, self._headers))
+                    yield answer
+                except SandboxException as error:
+                    describe(error, call, headers)
+                    raise
+                finally:
+                    await answer.close()
+            except Failure as failure:
+                raise located(failure, call, headers or failure.headers) from failure.reason
+
+    async def _open(self, call: Call) -> _Answer:
+        """Begin a stream, which is never asked for twice."""
+        trail = Trail(follow=self._follow)
+        while True:
+            log_call(call)
+            answer = await self._client.stream(call)
+            onward = trail.onward(call, answer.status, answer.headers)
+            if onward is None:
+                return answer
+            await answer.close()
+            call = onward
+
+    async def _fetch(self, call: Call) -> Reply:
+        with span(self._tracer, call) as traced:
+            trail = Trail(follow=self._follow)
+            while True:
+                reply = await self._insistent(call)
+                onward = trail.onward(call, reply.status, reply.headers)
+                if onward is None:
+                    traced.answered(reply.status)
+                    return reply if reply.status < 300 else censored(reply, self._headers)
+                call = onward
+
+    async def _insistent(self, call: Call) -> Reply:
+        """Send ``call``, again and again as far as the policy goes."""
+        attempts = attempts_of(self._policy, call)
+        while True:
+            log_call(call)
+            within = None if attempts is None else attempts.bound()
+            try:
+                if within is None:
+                    reply = await self._client.fetch(call)
+                else:
+                    reply = await _within(self._client.fetch(call), within)
+            except Failure as failure:
+                pause = pause_after(attempts, failure, embedded=self._embedded)
+                if pause is None:
+                    raise located(failure, call, failure.headers) from failure.reason
+            else:
+                if attempts is None:
+                    return reply
+                pause = attempts.after_answer(reply.status, reply.headers)
+                if pause is None:
+                    return reply
+            await asyncio.sleep(pause)
 
     async def _perform(self, effect: Effect, check: Check | None) -> object:
         if isinstance(effect, Call):
-            _log(effect)
-            try:
-                reply = await self._client.fetch(effect)
-            except Failure as failure:
-                raise located(failure, effect, failure.headers) from failure.reason
-            return reply if reply.status < 300 else censored(reply, self._headers)
+            return await self._fetch(effect)
         if isinstance(effect, Sleep):
             await asyncio.sleep(effect.seconds)
             return None
@@ -240,5 +291,13 @@ def _client(settings: Settings, *, embedded: bool) -> _Client:
     return native_aio.Client(headers, settings.request_timeout.total_seconds())
 
 
-def _log(call: Call) -> None:
-    log.debug("%s: %s %s", call.name, call.method, call.origin.place + call.path)
+async def _within(work: Awaitable[T], seconds: float) -> T:
+    """Await ``work`` for so many seconds at most.
+
+    Raises:
+        TooSlow: when it takes longer.
+    """
+    try:
+        return await asyncio.wait_for(work, seconds)
+    except asyncio.TimeoutError as cause:
+        raise TooSlow(cause) from cause

@@ -6,7 +6,7 @@ from io import BytesIO
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from opensandbox_jupyter.transport.failures import Broken
+from opensandbox_jupyter.transport.failures import Broken, HungUp, Unfit
 
 __all__ = ["Answer", "Body"]
 
@@ -170,7 +170,8 @@ class Answer:
 
     def _broken(self, cause: Exception) -> Broken:
         self._parser = None
-        return Broken(cause)
+        ours = any(isinstance(error, ValueError) for error in (cause, cause.__context__))
+        return Unfit(cause) if ours else HungUp(cause)
 
     # -- what httptools calls ------------------------------------------------------------------
     def on_message_begin(self) -> None:

@@ -15,15 +15,21 @@ from opensandbox_jupyter.exceptions import InvalidArgumentException, SandboxExce
 from opensandbox_jupyter.transport._choice import (
     MAX_ERROR_BODY,
     TAIL_BOUND,
+    attempts_of,
     censored,
     common_headers,
     describe,
     go_on,
     located,
-    log,
+    log_call,
     needs_httpx,
+    pause_after,
+    policy_of,
+    span,
+    tracer,
 )
 from opensandbox_jupyter.transport.failures import Failure
+from opensandbox_jupyter.transport.redirects import Trail
 from opensandbox_jupyter.wire.base import Call, Effect, Operation, Reply, Sleep
 from opensandbox_jupyter.wire.errors import api_error
 
@@ -52,7 +58,7 @@ class _Answer(Protocol):
 
 
 class _Client(Protocol):
-    def fetch(self, call: Call) -> Reply: ...
+    def fetch(self, call: Call, within: float | None) -> Reply: ...
     def stream(self, call: Call) -> _Answer: ...
     def close(self) -> None: ...
 
@@ -65,6 +71,9 @@ class BlockingTransport:
         self._timeout = settings.request_timeout.total_seconds()
         self._headers = common_headers(settings)
         self._embedded = embedded
+        self._policy = policy_of(settings)
+        self._follow = settings.follow_redirects
+        self._tracer = tracer(settings)
 
     def run(self, operation: Operation[T], check: Check | None = None) -> T:
         """Run ``operation`` to its end and return its result.
@@ -119,7 +128,7 @@ class BlockingTransport:
         """
         from opensandbox_jupyter.transport.socket_blocking import open_socket
 
-        _log(call)
+        log_call(call)
         return open_socket(call, self._headers, self._timeout, embedded=self._embedded)
 
     def insist(self, operation: Operation[Any]) -> None:
@@ -192,33 +201,72 @@ class BlockingTransport:
     @contextmanager
     def _answer(self, call: Call) -> Iterator[_Answer]:
         """Send ``call`` and give its answer, which is a success."""
-        _log(call)
         headers: Mapping[str, str] = {}
-        try:
-            answer = self._client.stream(call)
-            headers = answer.headers
+        with span(self._tracer, call) as traced:
             try:
-                if answer.status not in (200, 206):
-                    body = _head(answer)
-                    reply = Reply(answer.status, answer.headers, body)
-                    raise api_error(call, censored(reply, self._headers))
-                yield answer
-            except SandboxException as error:
-                describe(error, call, headers)
-                raise
-            finally:
-                answer.close()
-        except Failure as failure:
-            raise located(failure, call, headers or failure.headers) from failure.reason
+                answer = self._open(call)
+                headers = answer.headers
+                traced.answered(answer.status)
+                try:
+                    if answer.status not in (200, 206):
+                        body = _head(answer)
+                        reply = Reply(answer.status, answer.headers, body)
+                        raise api_error(call, censored(reply, self._headers))
+                    yield answer
+                except SandboxException as error:
+                    describe(error, call, headers)
+                    raise
+                finally:
+                    answer.close()
+            except Failure as failure:
+                raise located(failure, call, headers or failure.headers) from failure.reason
+
+    def _open(self, call: Call) -> _Answer:
+        """Begin a stream, which is never asked for twice."""
+        trail = Trail(follow=self._follow)
+        while True:
+            log_call(call)
+            answer = self._client.stream(call)
+            onward = trail.onward(call, answer.status, answer.headers)
+            if onward is None:
+                return answer
+            answer.close()
+            call = onward
+
+    def _fetch(self, call: Call) -> Reply:
+        with span(self._tracer, call) as traced:
+            trail = Trail(follow=self._follow)
+            while True:
+                reply = self._insistent(call)
+                onward = trail.onward(call, reply.status, reply.headers)
+                if onward is None:
+                    traced.answered(reply.status)
+                    return reply if reply.status < 300 else censored(reply, self._headers)
+                call = onward
+
+    def _insistent(self, call: Call) -> Reply:
+        """Send ``call``, again and again as far as the policy goes."""
+        attempts = attempts_of(self._policy, call)
+        while True:
+            log_call(call)
+            within = None if attempts is None else attempts.bound()
+            try:
+                reply = self._client.fetch(call, within)
+            except Failure as failure:
+                pause = pause_after(attempts, failure, embedded=self._embedded)
+                if pause is None:
+                    raise located(failure, call, failure.headers) from failure.reason
+            else:
+                if attempts is None:
+                    return reply
+                pause = attempts.after_answer(reply.status, reply.headers)
+                if pause is None:
+                    return reply
+            time.sleep(pause)
 
     def _perform(self, effect: Effect, check: Check | None) -> object:
         if isinstance(effect, Call):
-            _log(effect)
-            try:
-                reply = self._client.fetch(effect)
-            except Failure as failure:
-                raise located(failure, effect, failure.headers) from failure.reason
-            return reply if reply.status < 300 else censored(reply, self._headers)
+            return self._fetch(effect)
         if isinstance(effect, Sleep):
             time.sleep(effect.seconds)
             return None
@@ -243,7 +291,3 @@ def _client(settings: Settings, *, embedded: bool) -> _Client:
     from opensandbox_jupyter.transport import native
 
     return native.Client(headers, settings.request_timeout.total_seconds())
-
-
-def _log(call: Call) -> None:
-    log.debug("%s: %s %s", call.name, call.method, call.origin.place + call.path)

@@ -10,9 +10,20 @@ from opensandbox_jupyter.exceptions import (
     SandboxException,
     SandboxTimeoutException,
 )
+from opensandbox_jupyter.retry import RetryCause
 from opensandbox_jupyter.wire.base import Call
 
-__all__ = ["BadAddress", "Broken", "Failure", "TooSlow", "Unreachable", "translated"]
+__all__ = [
+    "BadAddress",
+    "Broken",
+    "Failure",
+    "HungUp",
+    "TooSlow",
+    "Unfit",
+    "Unreachable",
+    "Unusable",
+    "translated",
+]
 
 
 _NO_SERVER = (
@@ -29,25 +40,61 @@ class Failure(Exception):
 
     Attributes:
         reason: the lower error, if there is one.
+        cause: why the request may be sent again; ``None`` when that would not help.
         headers: those of an answer that broke off after its head.
     """
 
-    def __init__(self, reason: BaseException | str | None = None) -> None:
+    cause: RetryCause | None = None
+
+    def __init__(
+        self, reason: BaseException | str | None = None, cause: RetryCause | None = None
+    ) -> None:
         super().__init__(str(reason or type(self).__name__))
         self.reason = reason if isinstance(reason, BaseException) else self
         self.headers: Mapping[str, str] = {}
+        if cause is not None:
+            self.cause = cause
 
 
 class Unreachable(Failure):
-    """No connection could be made."""
+    """No connection could be made, or none that can be trusted."""
+
+    cause: RetryCause | None = RetryCause.PRE_SEND
+
+    def __init__(self, reason: BaseException | str | None = None) -> None:
+        super().__init__(reason)
+        if "CERTIFICATE_VERIFY_FAILED" in str(reason):  # it will not mend itself
+            self.cause = None
 
 
 class TooSlow(Failure):
     """Nothing came, or nothing could be sent, for as long as the request timeout."""
 
+    cause = RetryCause.READ_TIMEOUT
+
 
 class Broken(Failure):
-    """The connection ended in the middle, or what came is not HTTP."""
+    """The connection broke in the middle."""
+
+    cause: RetryCause | None = RetryCause.OPAQUE_TRANSPORT
+
+
+class HungUp(Broken):
+    """The other side hung up in the middle, or what it said is not HTTP."""
+
+    cause = RetryCause.UNEXPECTED_EOF
+
+
+class Unfit(Broken):
+    """An answer that is not taken, now or later: compressed, or too long."""
+
+    cause = None
+
+
+class Unusable(Broken):
+    """The client was closed, or belongs to another event loop."""
+
+    cause = None
 
 
 class BadAddress(Failure):
@@ -68,7 +115,7 @@ def _translated(call: Call, failure: Failure) -> SandboxException:
         return SandboxConnectionException(
             f"{what}: {who} at {where}.",
             cause=cause,
-            is_retryable=True,
+            is_retryable=failure.cause is not None,
             hint=_NO_SANDBOX if call.origin.is_sandbox else _NO_SERVER,
         )
     if isinstance(failure, TooSlow):
@@ -87,6 +134,6 @@ def _translated(call: Call, failure: Failure) -> SandboxException:
     return SandboxConnectionException(
         f"{what}: the connection to {where} broke ({type(cause).__name__}).",
         cause=cause,
-        is_retryable=True,
+        is_retryable=failure.cause is RetryCause.OPAQUE_TRANSPORT,
         hint="The server or the sandbox was stopped in the middle: look at get_info().",
     )

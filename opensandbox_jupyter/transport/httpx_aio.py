@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from opensandbox_jupyter.transport import unwrap_retry_transport
 from opensandbox_jupyter.transport._httpx import (
     Whole,
     client_options,
     failures,
+    hooks,
+    keep_ours,
     named_proxies,
     refuse_coding,
     request_arguments,
@@ -60,9 +63,14 @@ class Client:
     """Sends requests and reads answers through an ``httpx.AsyncClient``."""
 
     def __init__(self, settings: Settings, headers: Mapping[str, str]) -> None:
+        options = client_options(settings, headers)
+        options["event_hooks"] = hooks(settings, _keep_ours)
         with named_proxies():
-            self._client = httpx.AsyncClient(**client_options(settings, headers))
-        self._owns_client = settings.transport is None
+            self._client = self._streams = httpx.AsyncClient(**options)
+        plain = unwrap_retry_transport(settings.transport)
+        if plain is not settings.transport:
+            self._streams = httpx.AsyncClient(**{**options, "transport": plain})
+        self._owns_client = settings.transport is None or settings.owns_transport
 
     async def fetch(self, call: Call) -> Reply:
         """Send ``call`` and return its whole answer."""
@@ -84,10 +92,10 @@ class Client:
     async def stream(self, call: Call) -> Stream:
         """Send ``call`` and return its answer as soon as its head has come."""
         with failures():
-            request = self._client.build_request(
-                **request_arguments(call, _body), timeout=stream_timeout(self._client, call)
+            request = self._streams.build_request(
+                **request_arguments(call, _body), timeout=stream_timeout(self._streams, call)
             )
-            stream = Stream(await self._client.send(request, stream=True))
+            stream = Stream(await self._streams.send(request, stream=True))
         try:
             refuse_coding(stream.headers)
         except Failure as failure:
@@ -100,6 +108,10 @@ class Client:
         """Close the connections; a transport given by the user is left open."""
         if self._owns_client:
             await self._client.aclose()
+
+
+async def _keep_ours(request: httpx.Request) -> None:
+    keep_ours(request)
 
 
 async def _body(upload: Upload) -> AsyncIterator[bytes]:

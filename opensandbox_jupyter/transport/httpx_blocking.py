@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import httpx
 
+from opensandbox_jupyter.transport import unwrap_retry_transport
 from opensandbox_jupyter.transport._httpx import (
     Whole,
     client_options,
     failures,
+    hooks,
+    keep_ours,
     named_proxies,
     refuse_coding,
     request_arguments,
     stream_timeout,
 )
-from opensandbox_jupyter.transport.failures import Failure
+from opensandbox_jupyter.transport.failures import Failure, TooSlow
 from opensandbox_jupyter.transport.request import Upload, at_hand
 from opensandbox_jupyter.wire.base import Call, Reply
 
@@ -70,19 +74,29 @@ class Client:
     """Sends requests and reads answers through an ``httpx.Client``."""
 
     def __init__(self, settings: Settings, headers: Mapping[str, str]) -> None:
+        options = client_options(settings, headers)
+        options["event_hooks"] = hooks(settings, keep_ours)
         with named_proxies():
-            self._client = httpx.Client(**client_options(settings, headers))
-        self._owns_client = settings.transport is None
+            self._client = self._streams = httpx.Client(**options)
+        plain = unwrap_retry_transport(settings.transport)
+        if plain is not settings.transport:
+            self._streams = httpx.Client(**{**options, "transport": plain})
+        self._owns_client = settings.transport is None or settings.owns_transport
 
-    def fetch(self, call: Call) -> Reply:
-        """Send ``call`` and return its whole answer."""
+    def fetch(self, call: Call, within: float | None = None) -> Reply:
+        """Send ``call`` and return its whole answer, ``within`` so many seconds."""
         with failures():
             request = self._client.build_request(**request_arguments(call, _body))
+            end = None
+            if within is not None:
+                end = time.monotonic() + within
+                phases = request.extensions["timeout"]
+                request.extensions["timeout"] = {name: min(phases[name], within) for name in phases}
             response = self._client.send(request, stream=True)
             try:
                 refuse_coding(response.headers)
                 body = Whole()
-                for chunk in response.iter_bytes():
+                for chunk in _until(end, response.iter_bytes()):
                     body.take(chunk)
             except Failure as failure:
                 failure.headers = response.headers
@@ -94,10 +108,10 @@ class Client:
     def stream(self, call: Call) -> Stream:
         """Send ``call`` and return its answer as soon as its head has come."""
         with failures():
-            request = self._client.build_request(
-                **request_arguments(call, _body), timeout=stream_timeout(self._client, call)
+            request = self._streams.build_request(
+                **request_arguments(call, _body), timeout=stream_timeout(self._streams, call)
             )
-            stream = Stream(self._client.send(request, stream=True))
+            stream = Stream(self._streams.send(request, stream=True))
         try:
             refuse_coding(stream.headers)
         except Failure as failure:
@@ -110,6 +124,13 @@ class Client:
         """Close the connections; a transport given by the user is left open."""
         if self._owns_client:
             self._client.close()
+
+
+def _until(end: float | None, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    for chunk in chunks:
+        if end is not None and time.monotonic() > end:
+            raise TooSlow("the answer dripped")
+        yield chunk
 
 
 def _body(upload: Upload) -> Iterator[bytes]:

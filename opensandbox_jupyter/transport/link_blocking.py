@@ -8,12 +8,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
+from opensandbox_jupyter.retry import RetryCause
 from opensandbox_jupyter.transport.answer import Answer, Body
 from opensandbox_jupyter.transport.failures import Broken, Failure, TooSlow
 from opensandbox_jupyter.transport.pool import is_quiet, watch
 from opensandbox_jupyter.transport.request import Request, Upload, at_hand
 
-__all__ = ["Link"]
+__all__ = ["Link", "left_until"]
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -53,8 +54,13 @@ class Link:
         with suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
 
-    def send(self, request: Request, timeout: float, *, streamed: bool) -> None:
-        """Send a request and read the head of its answer, or all of it if it is not streamed."""
+    def send(
+        self, request: Request, timeout: float, *, streamed: bool, end: float | None = None
+    ) -> None:
+        """Send a request and read the head of its answer, or all of it if it is not streamed.
+
+        ``end`` is when all of it must have come, however steadily it drips.
+        """
         self.answer = answer = Answer(streamed=streamed)
         small = len(request.head) <= _SMALL
         patience = request.patience if streamed else timeout
@@ -69,6 +75,8 @@ class Link:
                 raise
         self._wait(patience)
         while not (answer.headed if streamed else answer.done):
+            if end is not None:
+                self._wait(left_until(end, timeout))
             self.read()
 
     def read(self) -> None:
@@ -111,7 +119,7 @@ class Link:
         try:
             self._sock.sendall(data)
         except TimeoutError as cause:
-            raise TooSlow(cause) from cause
+            raise TooSlow(cause, RetryCause.WRITE_TIMEOUT) from cause
         except OSError as cause:
             raise _Refused(cause) from cause
 
@@ -126,6 +134,14 @@ class Link:
             self._timeout = timeout
             with suppress(OSError):  # dropped meanwhile: the next step says so
                 self._sock.settimeout(timeout)
+
+
+def left_until(end: float, most: float) -> float:
+    """Return how long to wait at most, to be done by ``end``."""
+    left = end - time.monotonic()
+    if left <= 0:
+        raise TooSlow("the answer dripped")
+    return min(left, most)
 
 
 def _received(receive: Callable[[S], T], where: S) -> T:

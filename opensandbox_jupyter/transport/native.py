@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from opensandbox_jupyter.retry import RetryCause
 from opensandbox_jupyter.transport.failures import (
     BadAddress,
     Broken,
     Failure,
     TooSlow,
     Unreachable,
+    Unusable,
 )
-from opensandbox_jupyter.transport.link_blocking import Link
+from opensandbox_jupyter.transport.link_blocking import Link, left_until
 from opensandbox_jupyter.transport.pool import MAX_CONNECTIONS, Idle, tls_context
 from opensandbox_jupyter.transport.request import Door, Request, RequestWriter
 from opensandbox_jupyter.wire.base import Call, Reply
@@ -76,10 +79,10 @@ class Client:
         self._tls: SSLContext | None = None
         self._closed = False
 
-    def fetch(self, call: Call) -> Reply:
-        """Send ``call`` and return its whole answer."""
+    def fetch(self, call: Call, within: float | None = None) -> Reply:
+        """Send ``call`` and return its whole answer, ``within`` so many seconds."""
         request = self._writer.write(call)
-        link = self._send(request, streamed=False)
+        link = self._send(request, streamed=False, within=within)
         answer = link.answer
         reply = Reply(answer.status, answer.headers, answer.take())
         self.give_back(request, link)
@@ -112,13 +115,15 @@ class Client:
             link.drop()
         self._room.release()
 
-    def _send(self, request: Request, *, streamed: bool) -> Link:
+    def _send(self, request: Request, *, streamed: bool, within: float | None = None) -> Link:
         fresh = False
+        end = None if within is None else time.monotonic() + within
         while True:
-            link = self._link(request.door, fresh=fresh)
+            timeout = self._timeout if end is None else left_until(end, self._timeout)
+            link = self._link(request.door, timeout, fresh=fresh)
             reused = link.used
             try:
-                link.send(request, self._timeout, streamed=streamed)
+                link.send(request, timeout, streamed=streamed, end=end)
                 return link
             except BaseException as error:
                 if isinstance(error, Failure):
@@ -130,18 +135,18 @@ class Client:
                     raise
             fresh = True
 
-    def _link(self, door: Door, *, fresh: bool) -> Link:
-        if not self._room.acquire(timeout=self._timeout):
-            raise TooSlow("too many requests at once")
+    def _link(self, door: Door, timeout: float, *, fresh: bool) -> Link:
+        if not self._room.acquire(timeout=timeout):
+            raise TooSlow("too many requests at once", RetryCause.PRE_SEND)
         try:
             with self._lock:
                 if self._closed:
-                    raise Broken("it was closed by close()")
+                    raise Unusable("it was closed by close()")
                 link = None if fresh else self._idle.take(door)
                 if link is not None:
                     self._busy.add(link)
                     return link
-            link = Link(self._connect(door))
+            link = Link(self._connect(door, timeout))
             with self._lock:
                 self._busy.add(link)
             return link
@@ -149,9 +154,9 @@ class Client:
             self._room.release()
             raise
 
-    def _connect(self, door: Door) -> socket.socket:
+    def _connect(self, door: Door, timeout: float) -> socket.socket:
         try:
-            sock = socket.create_connection((door.host, door.port), self._timeout)
+            sock = socket.create_connection((door.host, door.port), timeout)
         except UnicodeError as cause:
             raise BadAddress(cause) from cause
         except OSError as cause:

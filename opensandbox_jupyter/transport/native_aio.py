@@ -6,12 +6,14 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from opensandbox_jupyter.retry import RetryCause
 from opensandbox_jupyter.transport.failures import (
     BadAddress,
     Broken,
     Failure,
     TooSlow,
     Unreachable,
+    Unusable,
 )
 from opensandbox_jupyter.transport.link_aio import READ, Link
 from opensandbox_jupyter.transport.pool import MAX_CONNECTIONS, Idle, tls_context
@@ -142,10 +144,10 @@ class Client:
         try:
             await _within(self._room.acquire(), self._timeout if self._room.locked() else None)
         except asyncio.TimeoutError as cause:
-            raise TooSlow(cause) from cause
+            raise TooSlow(cause, RetryCause.PRE_SEND) from cause
         try:
             if self._closed:
-                raise Broken(ConnectionError("it was closed by close()"))
+                raise Unusable(ConnectionError("it was closed by close()"))
             link = None if fresh else self._idle.take(door)
             return link or await self._connect(loop, door)
         except BaseException:
@@ -155,7 +157,7 @@ class Client:
     def _settle(self, loop: asyncio.AbstractEventLoop) -> None:
         """Move to ``loop``, if that of the last use is over."""
         if self._loop is not None and not self._loop.is_closed():
-            raise Broken(RuntimeError("it belongs to another event loop"))
+            raise Unusable(RuntimeError("it belongs to another event loop"))
         self._loop = loop
         self._idle, self._links = Idle(), set()
         self._room = asyncio.Semaphore(MAX_CONNECTIONS)

@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from opensandbox_jupyter.exceptions import InvalidArgumentException
 from opensandbox_jupyter.transport.failures import BadAddress, Broken
+from opensandbox_jupyter.transport.redirects import common_to_all
 from opensandbox_jupyter.wire.base import Call, Feed, Origin, Part
 
 __all__ = ["Door", "Request", "RequestWriter", "Upload", "at_hand", "bare"]
@@ -170,7 +171,8 @@ class RequestWriter:
         if len(self._routes) >= _ROUTES_KEPT:
             self._routes.clear()
         door, prefix, own = _address(origin.base_url)
-        headers = _encoded({**own, **self._always})
+        always = common_to_all(self._always) if origin.is_foreign else self._always
+        headers = _encoded({**own, **always})
         headers.update(_encoded(origin.headers))
         route = _Route(origin, door, prefix, headers, b"".join(headers.values()))
         self._routes[id(origin)] = route

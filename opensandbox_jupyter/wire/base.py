@@ -28,11 +28,13 @@ class Origin(Unpicklable):
     """Where requests go: ``base_url`` without a trailing slash, and the headers that it wants.
 
     ``is_sandbox`` tells one sandbox's daemon from the lifecycle server, for messages of errors.
+    ``is_foreign`` is where a redirect led, away from both: no header of ours goes there.
     """
 
     base_url: str
     headers: Mapping[str, str] = field(default_factory=dict)
     is_sandbox: bool = False
+    is_foreign: bool = False
 
     def __repr__(self) -> str:
         return f"Origin({self.place!r})"
@@ -72,9 +74,16 @@ class Call:
     query: Sequence[tuple[str, str]] = ()
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     json: bytes | None = field(default=None, repr=False)
-    parts: Iterable[Part] | None = field(default=None, repr=False)
+    parts: Sequence[Part] | None = field(default=None, repr=False)
     patience: float | None = None
     """Seconds until a streamed answer must begin; ``None`` waits."""
+    once: bool = False
+    """Whether who asks will ask again by himself, so that nobody else need to."""
+
+    @property
+    def replayable(self) -> bool:
+        """Whether it can be sent twice."""
+        return self.parts is None or all(isinstance(p.content, bytes) for p in self.parts)
 
     def __post_init__(self) -> None:
         for name, value in self.query:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import msgspec
@@ -16,6 +15,7 @@ from opensandbox_jupyter.exceptions import (
     SandboxRateLimitException,
     printable,
 )
+from opensandbox_jupyter.retry import retry_after
 from opensandbox_jupyter.secrecy import masked, secrets_of, secrets_within
 from opensandbox_jupyter.wire.base import Call, Reply
 
@@ -26,7 +26,9 @@ _MOST_BODY = 64 * 1024
 _ANY_2XX = range(200, 300)
 _decode = msgspec.json.Decoder().decode
 
+_ELSEWHERE = "The server points elsewhere: use that address, or let follow_redirects=True go there."
 _HINTS = {
+    **dict.fromkeys((301, 302, 303, 307, 308), _ELSEWHERE),
     401: "Set OPEN_SANDBOX_API_KEY, or pass ConnectionConfig(api_key=...).",
     403: "The server knows the caller but does not allow this.",
     409: "Look at the sandbox's state with get_info(): it does not allow this now.",
@@ -65,7 +67,7 @@ def api_error(call: Call, reply: Reply) -> SandboxApiException:
         hint=_hint(reply.status, code),
     )
     if isinstance(error, SandboxRateLimitException):
-        error.retry_after = _retry_after(reply.headers.get("retry-after", ""))
+        error.retry_after = retry_after(reply.headers.get("retry-after", ""))
     return error
 
 
@@ -144,18 +146,3 @@ def _hint(status: int, code: str | None) -> str | None:
     if status == 404 and code and code.endswith("SANDBOX_NOT_FOUND"):
         return "It was killed, it expired, or the id is wrong: SandboxManager lists what there is."
     return _HINTS.get(status)
-
-
-def _retry_after(value: str) -> timedelta | None:
-    try:
-        return timedelta(seconds=max(0.0, float(value)))
-    except (ValueError, OverflowError):
-        pass
-    from email.utils import parsedate_to_datetime
-
-    try:
-        when = parsedate_to_datetime(value)
-    except (ValueError, TypeError):
-        return None
-    when = when if when.tzinfo else when.replace(tzinfo=timezone.utc)
-    return max(timedelta(0), when - datetime.now(timezone.utc))

@@ -68,7 +68,7 @@ def find_endpoint(
     port: int,
     *,
     use_server_proxy: bool,
-    patience: Patience,
+    patience: Patience | None = None,
 ) -> Operation[SandboxEndpoint]:
     """Look an endpoint up, again and again only while its machine is still being started."""
     while True:
@@ -79,7 +79,7 @@ def find_endpoint(
                 )
             )
         except SandboxApiException as error:
-            if error.error.code != _STILL_STARTING:
+            if patience is None or error.error.code != _STILL_STARTING:
                 raise
             pause = patience.next_pause()
             if pause is None:

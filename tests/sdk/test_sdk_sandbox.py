@@ -20,6 +20,7 @@ from opensandbox_jupyter.exceptions import (
     SandboxReadyTimeoutException,
 )
 from opensandbox_jupyter.models.sandboxes import SandboxFilter, SandboxImageSpec
+from opensandbox_jupyter.transport import RetryPolicy
 
 MINUTES = timedelta(minutes=5)
 
@@ -238,7 +239,8 @@ async def test_a_server_that_is_not_there_is_one_sentence(
     sdk: SimpleNamespace, domain: str, kind: type[Exception]
 ) -> None:
     with pytest.raises(kind) as caught:
-        await sdk.Sandbox.create("base", connection_config=sdk.Config(domain=domain))
+        brisk = sdk.Config(domain=domain, retry_policy=RetryPolicy.disabled())
+        await sdk.Sandbox.create("base", connection_config=brisk)
 
     assert caught.value.hint
 

@@ -18,8 +18,9 @@ def single(call: Call) -> Operation[Reply]:
 class Async:
     """The async transport."""
 
-    def __init__(self, **options: Any) -> None:
-        self.transport = AsyncTransport(ConnectionConfig(domain="unused", **options).settings())
+    def __init__(self, *, embedded: bool = False, **options: Any) -> None:
+        settings = ConnectionConfig(domain="unused", **options).settings()
+        self.transport = AsyncTransport(settings, embedded=embedded)
 
     async def fetch(self, call: Call) -> Reply:
         return await self.transport.run(single(call))
@@ -56,10 +57,9 @@ class Async:
 class Blocking:
     """The blocking transport."""
 
-    def __init__(self, **options: Any) -> None:
-        self.transport = BlockingTransport(
-            ConnectionConfigSync(domain="unused", **options).settings()
-        )
+    def __init__(self, *, embedded: bool = False, **options: Any) -> None:
+        settings = ConnectionConfigSync(domain="unused", **options).settings()
+        self.transport = BlockingTransport(settings, embedded=embedded)
 
     async def fetch(self, call: Call) -> Reply:
         return self.transport.run(single(call))

@@ -10,6 +10,8 @@ import pytest
 from both_colours import Async, Blocking, Colour
 from rude import RudeServer, Script
 
+from opensandbox_jupyter.transport import RetryPolicy
+
 
 @pytest.fixture(autouse=True)
 def no_proxy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,16 +34,30 @@ async def colour(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., 
         await each.close()
 
 
+@pytest.fixture(params=["native", "httpx"])
+def patient(request: pytest.FixtureRequest, colour: Callable[..., Colour]) -> Callable[..., Colour]:
+    """Makes transports of one colour that retry quickly, over our own client or over httpx."""
+
+    def make(embedded: bool = False, **policy: Any) -> Colour:
+        options = {key: policy.pop(key) for key in ("follow_redirects", "headers") if key in policy}
+        if request.param == "httpx":
+            options["event_hooks"] = {"response": []}
+        pauses = {"initial_backoff": timedelta(milliseconds=5), **policy}
+        return colour(embedded=embedded, retry_policy=RetryPolicy(**pauses), **options)
+
+    return make
+
+
 @pytest.fixture
 async def client(colour: Callable[..., Colour]) -> Colour:
     """A transport with a request timeout that no good answer needs."""
-    return colour(request_timeout=timedelta(seconds=20))
+    return colour(request_timeout=timedelta(seconds=20), retry_policy=RetryPolicy.disabled())
 
 
 @pytest.fixture
 async def hasty(colour: Callable[..., Colour]) -> Colour:
     """A transport that waits for a short time only."""
-    return colour(request_timeout=timedelta(seconds=0.2))
+    return colour(request_timeout=timedelta(seconds=0.2), retry_policy=RetryPolicy.disabled())
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from datetime import timedelta
 from pathlib import Path
@@ -9,9 +10,16 @@ from pathlib import Path
 import httpx
 import pytest
 
-from opensandbox_jupyter import ConnectionConfig, ConnectionConfigSync, SandboxSync
+from opensandbox_jupyter import (
+    ConnectionConfig,
+    ConnectionConfigSync,
+    Sandbox,
+    SandboxManagerSync,
+    SandboxSync,
+)
 from opensandbox_jupyter.exceptions import InvalidArgumentException, SandboxException
 from opensandbox_jupyter.profiles import profile_path
+from opensandbox_jupyter.transport import RetryAsyncTransport, RetryPolicy, RetrySyncTransport
 
 KEY = "sk-very-secret"
 
@@ -121,7 +129,11 @@ def test_a_broken_profile_is_named() -> None:
 
 def test_the_key_shows_nowhere(caplog: pytest.LogCaptureFixture) -> None:
     config = ConnectionConfigSync(
-        domain="127.0.0.1:9", api_key=KEY, headers={"X-Also": KEY}, debug=True
+        domain="127.0.0.1:9",
+        api_key=KEY,
+        headers={"X-Also": KEY},
+        debug=True,
+        retry_policy=RetryPolicy(initial_backoff=timedelta(0)),
     )
 
     with caplog.at_level(logging.DEBUG), pytest.raises(SandboxException) as caught:
@@ -160,3 +172,109 @@ def test_a_direct_ping_carries_no_key() -> None:
     SandboxSync.connect("a", connection_config=config)
 
     assert keys == [None]
+
+
+async def test_a_transport_is_closed_by_whom_it_belongs_to() -> None:
+    closed: list[str] = []
+
+    class Mine(httpx.MockTransport):
+        def close(self) -> None:
+            closed.append("mine")
+
+    mine = ConnectionConfigSync(domain="h", transport=Mine(lambda _: httpx.Response(200)))
+    assert not mine.owns_transport
+    assert mine.with_transport_if_missing() is mine
+    mine.close_transport_if_owned()
+    with SandboxManagerSync.create(mine):
+        pass
+    assert closed == []
+
+    plain = ConnectionConfigSync(domain="h")
+    made = plain.with_transport_if_missing(max_connections=7)
+    assert plain.owns_transport
+    assert plain.transport is None
+    assert made.owns_transport
+    assert isinstance(made.transport, RetrySyncTransport)
+    assert made.settings().owns_transport
+    taken = made.model_copy(update={"transport": mine.transport})
+    assert not taken.owns_transport
+    made.close_transport_if_owned()
+    brisk = ConnectionConfig(retry_policy=RetryPolicy.disabled())
+    assert isinstance(brisk.new_owned_transport(), httpx.AsyncHTTPTransport)
+    again = ConnectionConfig().with_transport_if_missing()
+    assert isinstance(again.transport, RetryAsyncTransport)
+    await again.close_transport_if_owned()
+
+
+async def test_hooks_see_requests_and_answers_in_both_colours() -> None:
+    seen: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={"endpoint": "sandbox:1", "headers": {}})
+
+    async def later(one: httpx.Request | httpx.Response) -> None:
+        seen.append(type(one).__name__)
+
+    def now(one: httpx.Request | httpx.Response) -> None:
+        seen.append(type(one).__name__)
+
+    transport = httpx.MockTransport(answer)
+    for hook, config, connect in (
+        (later, ConnectionConfig, Sandbox.connect),
+        (now, ConnectionConfigSync, SandboxSync.connect),
+    ):
+        hooks = {"request": [hook], "response": [hook]}
+        found = connect("a", config(domain="h", transport=transport, event_hooks=hooks))
+        if inspect.isawaitable(found):
+            await found
+        assert seen == ["Request", "Response"] * 2
+        seen.clear()
+
+
+def test_no_event_is_reported_to_anybody() -> None:
+    paths: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        paths.append(request.url.path)
+        body = {"id": "a", "endpoint": "sandbox:1", "headers": {}}
+        return httpx.Response(202 if request.method == "POST" else 200, json=body)
+
+    config = ConnectionConfigSync(domain="h", transport=httpx.MockTransport(answer))
+    SandboxSync.create("x", connection_config=config)
+
+    assert paths == ["/v1/sandboxes", "/v1/sandboxes/a/endpoints/44772", "/ping"]
+    assert ConnectionConfig(disable_metrics=True).disable_metrics
+
+
+def test_a_log_holds_no_password_and_no_query(caplog: pytest.LogCaptureFixture) -> None:
+    config = ConnectionConfigSync(
+        domain=f"user:{KEY}@127.0.0.1:9", debug=True, retry_policy=RetryPolicy.disabled()
+    )
+
+    with caplog.at_level(logging.DEBUG), pytest.raises(SandboxException) as caught:
+        SandboxSync.connect("a", config)
+
+    assert KEY not in caplog.text + str(caught.value)
+    assert "@127.0.0.1:9/v1/sandboxes/a/endpoints/44772" in caplog.text
+
+
+def test_an_endpoint_is_looked_up_again_after_a_pause_and_after_a_kill() -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(f"{request.method} {request.url.path.removeprefix('/v1/sandboxes/a')}")
+        return httpx.Response(
+            202 if request.method == "POST" else 204 if request.method == "DELETE" else 200,
+            json={"endpoint": "sandbox:1", "headers": {}},
+        )
+
+    config = ConnectionConfigSync(domain="h", transport=httpx.MockTransport(answer))
+    sandbox = SandboxSync.connect("a", config, skip_health_check=True)
+    for act in (lambda: None, sandbox.pause, sandbox.kill):
+        act()
+        sandbox.get_endpoint(80)
+        sandbox.get_endpoint(80)
+
+    look_up = "GET /endpoints/80"
+    expected = ["GET /endpoints/44772", look_up, "POST /pause", look_up, "DELETE ", look_up]
+    assert asked == expected

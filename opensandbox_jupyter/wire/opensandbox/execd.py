@@ -30,7 +30,7 @@ class Commands(CommandCalls):
 
     def ping(self, sandbox: Origin) -> Operation[None]:
         """GET /ping; any 2xx is success."""
-        call = Call("ping", sandbox, "GET", "/ping")
+        call = Call("ping", sandbox, "GET", "/ping", once=True)
         expect(call, (yield call))
 
     def metrics(self, sandbox: Origin) -> Operation[models.SandboxMetrics]:

@@ -1,0 +1,85 @@
+"""Spans of OpenTelemetry, for those who ask for them. Loaded only then."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from opensandbox_jupyter.exceptions import InvalidArgumentException, SandboxException
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from opensandbox_jupyter.wire.base import Call
+
+__all__ = ["Tracer"]
+
+
+class Tracer:
+    """Makes spans.
+
+    Raises:
+        InvalidArgumentException: when ``opentelemetry`` is not installed.
+    """
+
+    def __init__(self) -> None:
+        try:
+            trace: Any = import_module("opentelemetry.trace")
+        except ImportError as cause:
+            raise InvalidArgumentException(
+                "enable_tracing needs OpenTelemetry, which is not installed.",
+                hint='pip install "opensandbox-jupyter[tracing]"',
+                cause=cause,
+            ) from cause
+        self._trace = trace
+        self._tracer = trace.get_tracer("opensandbox_jupyter")
+
+    def span(self, call: Call) -> Span:
+        """Return the span of one call: from the request to the end of the answer.
+
+        It is a child of the current span and bears the operation's name. Paths and headers stay
+        out of it: they may hold names of files and keys.
+        """
+        where = urlsplit(call.origin.base_url)
+        attributes: dict[str, Any] = {
+            "http.request.method": call.method,
+            "server.address": where.hostname or "",
+            "opensandbox.peer": "sandbox" if call.origin.is_sandbox else "server",
+        }
+        if where.port is not None:
+            attributes["server.port"] = where.port
+        kind = self._trace.SpanKind.CLIENT
+        name = f"opensandbox.{call.name}"
+        return Span(self._trace, self._tracer.start_span(name, kind=kind, attributes=attributes))
+
+
+class Span:
+    """One span, open while the ``with`` block runs."""
+
+    def __init__(self, trace: Any, span: Any) -> None:
+        self._trace, self._span = trace, span
+
+    def answered(self, status: int) -> None:
+        """Note the status of the answer."""
+        self._span.set_attribute("http.response.status_code", status)
+        if status >= 400:
+            self._failed(str(status))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(error, SandboxException):
+            self._failed(type(error).__name__)
+        self._span.end()
+
+    def _failed(self, why: str) -> None:
+        self._span.set_attribute("error.type", why)
+        self._span.set_status(self._trace.Status(self._trace.StatusCode.ERROR))
