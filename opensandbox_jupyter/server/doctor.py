@@ -102,5 +102,8 @@ def _images() -> Finding:
     except LookupError as error:
         return Finding("images", None, str(error.args[0]))
     return Finding(
-        "images", True, "imported images bring their own system; each sandbox has a copy of it"
+        "images",
+        True,
+        "imported images bring their own system; each sandbox has a copy of it. pip installs in any"
+        " sandbox, apt in those alone, and there only what needs no second user id",
     )

@@ -179,8 +179,10 @@ class _Serving:
         try:
             await server.serve(sockets=[listener])
         finally:
-            watch.cancel()
             path.unlink(missing_ok=True)
+            watch.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watch
 
     async def _watch_idleness(self, server: uvicorn.Server) -> None:
         limit = self._options.idle_seconds

@@ -34,6 +34,18 @@ _GROUPS = "root:x:0:\ntty:x:5:\nstaff:x:50:\nnogroup:x:65534:\n"
 _NAME_SERVICES = "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\n"
 _SYSTEM_LINKS = ("bin", "lib", "lib32", "lib64", "libx32", "sbin")
 _COPIED = ("etc/localtime", "etc/debian_version", "etc/os-release", "etc/services", "etc/protocols")
+_APT = """\
+#!/bin/sh
+for word in "$@"; do
+    case $word in install | reinstall | remove | purge | update | upgrade | *-upgrade)
+        echo "This sandbox lies on its host's own system, whose packages stay as they are." >&2
+        echo "Use pip install, or begin from an image with a file system of its own, such as" >&2
+        echo "one that 'opensandbox-jupyter image import' makes on the host." >&2
+        exit 100 ;;
+    esac
+done
+exec "/usr/bin/${0##*/}" "$@"
+"""
 _PIP = f'#!/bin/sh\nexec {VENV}/bin/python3 -m pip "$@"\n'
 
 
@@ -118,9 +130,11 @@ def _write_venv(root: Path, image: Image) -> None:
     (programs / "python3").symlink_to(image.interpreter)
     for name in ("python", f"python{image.version}"):
         (programs / name).symlink_to("python3")
-    for name in ("pip", "pip3"):
-        (programs / name).write_text(_PIP, encoding="utf-8")
-        (programs / name).chmod(0o755)
+    texts = {"pip": _PIP, "pip3": _PIP, "apt": _APT, "apt-get": _APT}
+    for name, text in texts.items():
+        if text is not _APT or Path("/usr/bin", name).exists():
+            (programs / name).write_text(text, encoding="utf-8")
+            (programs / name).chmod(0o755)
 
 
 def secure_mount_points(root: Path, targets: Iterable[tuple[str, bool]], uid: int) -> None:

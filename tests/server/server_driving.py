@@ -197,7 +197,7 @@ def assert_nothing_left(home: Path) -> None:
     assert wait_until(lambda: not processes_of(home)), processes_of(home)
 
 
-def wait_until(test: Callable[[], object], seconds: float = 10) -> bool:
+def wait_until(test: Callable[[], object], seconds: float = 30) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if test():

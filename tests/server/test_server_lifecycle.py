@@ -84,6 +84,16 @@ def test_python_inside_is_a_private_environment(create: Create) -> None:
     assert "/opt/opensandbox" not in paths
 
 
+def test_what_apt_cannot_do_is_said(create: Create) -> None:
+    if not Path("/usr/bin/apt-get").exists():
+        pytest.skip("this host has no apt-get")
+    box = create()
+    code, _, said = box.run("apt-get -y install hello")
+    assert code == 100
+    assert "image import" in said
+    assert box.output("apt-get --version").startswith("apt ")
+
+
 def test_the_file_of_variables_can_be_written(create: Create) -> None:
     box = create()
     box.output('echo COLOUR=blue >> "$EXECD_ENVS"')
