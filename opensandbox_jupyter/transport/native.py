@@ -18,7 +18,7 @@ from opensandbox_jupyter.transport.failures import (
     Unusable,
 )
 from opensandbox_jupyter.transport.link_blocking import Link, left_until
-from opensandbox_jupyter.transport.pool import MAX_CONNECTIONS, Idle, tls_context
+from opensandbox_jupyter.transport.pool import MAX_CONNECTIONS, Idle, keep_alive, tls_context
 from opensandbox_jupyter.transport.request import Door, Request, RequestWriter
 from opensandbox_jupyter.wire.base import Call, Reply
 
@@ -162,6 +162,7 @@ class Client:
         except OSError as cause:
             raise Unreachable(cause) from cause
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        keep_alive(sock)
         if not door.secure:
             return sock
         try:

@@ -16,7 +16,7 @@ from opensandbox_jupyter.transport.failures import (
     Unusable,
 )
 from opensandbox_jupyter.transport.link_aio import READ, Link
-from opensandbox_jupyter.transport.pool import MAX_CONNECTIONS, Idle, tls_context
+from opensandbox_jupyter.transport.pool import MAX_CONNECTIONS, Idle, keep_alive, tls_context
 from opensandbox_jupyter.transport.request import Door, Request, RequestWriter
 from opensandbox_jupyter.wire.base import Call, Reply
 
@@ -174,7 +174,8 @@ class Client:
             lambda: Link(loop, self._buffer), door.host, door.port, **options
         )
         try:
-            _, link = await _within(connecting, self._timeout)
+            transport, link = await _within(connecting, self._timeout)
+            keep_alive(transport.get_extra_info("socket"))
         except UnicodeError as cause:
             raise BadAddress(cause) from cause
         except (OSError, asyncio.TimeoutError) as cause:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import select
+import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from opensandbox_jupyter.transport.request import Door
@@ -12,13 +14,14 @@ from opensandbox_jupyter.transport.request import Door
 if TYPE_CHECKING:
     from ssl import SSLContext
 
-__all__ = ["MAX_CONNECTIONS", "Idle", "is_quiet", "tls_context", "watch"]
+__all__ = ["MAX_CONNECTIONS", "Idle", "is_quiet", "keep_alive", "tls_context", "watch"]
 
 MAX_CONNECTIONS = 1000
 """How many connections one client has at most; further requests wait."""
 
 _KEPT = 256
 _KEPT_FOR = 30.0
+_SIGNS_OF_LIFE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4}
 
 
 class _Link(Protocol):
@@ -76,6 +79,18 @@ def watch(descriptor: int) -> select.poll:
     poll = select.poll()
     poll.register(descriptor, select.POLLIN | select.POLLHUP | select.POLLERR)
     return poll
+
+
+def keep_alive(sock: socket.socket) -> None:
+    """Let the kernel notice within 35 s that the other side is gone and nobody said so.
+
+    A stream of events has no time limit: without this, one whose network has gone waits for ever.
+    """
+    with suppress(OSError, TypeError):  # an event loop of the user's own may not let us
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _SIGNS_OF_LIFE.items():
+            if (option := getattr(socket, name, None)) is not None:
+                sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def tls_context() -> SSLContext:

@@ -454,3 +454,16 @@ async def test_a_proxy_of_the_environment_is_asked(
 
     assert (await colour().fetch(get("http://far.example"))).body == b"ok"
     assert proxy.requests[0].startswith(b"GET http://far.example/it HTTP/1.1")
+
+
+async def test_the_kernel_looks_whether_the_other_side_is_still_there(
+    client: Colour, rude: Rude
+) -> None:
+    server = rude(always(OK))
+    port = int(server.url.rpartition(":")[2])
+
+    await client.fetch(get(server))
+
+    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    timers = [row[5] for row in rows if row[2].endswith(f":{port:04X}") and row[3] == "01"]
+    assert [timer[:2] for timer in timers] == ["02"]  # keepalive
