@@ -20,6 +20,19 @@ from opensandbox_jupyter import (
 from opensandbox_jupyter.commands import Commands
 from opensandbox_jupyter.files import Files
 from opensandbox_jupyter.metrics import Metrics
+from opensandbox_jupyter.pool import (
+    AsyncPoolConfig,
+    AsyncPoolStateStore,
+    InMemoryAsyncPoolStateStore,
+    InMemoryPoolStateStore,
+    PoolConfig,
+    PoolStateStore,
+    SandboxPoolAsync,
+    SandboxPoolManagerAsync,
+    SandboxPoolManagerSync,
+    SandboxPoolSync,
+)
+from opensandbox_jupyter.pool_redis import AsyncRedisPoolStateStore, RedisPoolStateStore
 from opensandbox_jupyter.pty import Pty, PtySession
 from opensandbox_jupyter.sync.commands import CommandsSync
 from opensandbox_jupyter.sync.files import FilesSync
@@ -44,6 +57,12 @@ TWINS = [
     (PtySession, PtySessionSync),
     (Files, FilesSync),
     (Metrics, MetricsSync),
+    (SandboxPoolAsync, SandboxPoolSync),
+    (SandboxPoolManagerAsync, SandboxPoolManagerSync),
+    (AsyncPoolConfig, PoolConfig),
+    (AsyncPoolStateStore, PoolStateStore),
+    (InMemoryAsyncPoolStateStore, InMemoryPoolStateStore),
+    (AsyncRedisPoolStateStore, RedisPoolStateStore),
 ]
 MODULES = [
     module.name

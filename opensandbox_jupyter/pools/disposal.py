@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from opensandbox_jupyter.exceptions import SandboxApiException
@@ -32,7 +33,7 @@ async def end_sandboxes(
     try:
         manager = await open_manager()
     except Exception as error:
-        log.warning("%d sandboxes of a pool could not be ended: %s", len(sandbox_ids), error)
+        log.debug("No sandbox of a pool can be ended: %s", error)
         return [*sandbox_ids]
 
     async def end(sandbox_id: str) -> bool:
@@ -41,14 +42,15 @@ async def end_sandboxes(
         except Exception as error:
             if isinstance(error, SandboxApiException) and error.status_code == _NOT_THERE:
                 return True
-            log.warning("The sandbox %s of a pool could not be ended: %s", sandbox_id, error)
+            log.debug("The sandbox %s of a pool could not be ended: %s", sandbox_id, error)
             return False
         return True
 
     try:
         ended = await each(end, sandbox_ids, at_once=at_once)
     finally:
-        await manager.close()
+        with suppress(Exception):
+            await manager.close()
     return [one for one, is_gone in zip(sandbox_ids, ended, strict=True) if not is_gone]
 
 
@@ -60,6 +62,7 @@ class Disposal:
         self._open_manager = open_manager
         self._waiting: list[str] = []
         self._left: list[str] = []
+        self._told: set[str] = set()
         self._is_sweeping = False
         self._lock = threading.Lock()
 
@@ -96,3 +99,6 @@ class Disposal:
             left = await end_sandboxes(self._open_manager, batch)
             with self._lock:
                 self._left += left
+                new, self._told = set(left) - self._told, self._told | set(left)
+            if new:
+                log.warning("Sandboxes of a pool cannot be ended yet: %s", ", ".join(new))

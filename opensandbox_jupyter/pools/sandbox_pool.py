@@ -335,6 +335,8 @@ class SandboxPoolAsync:
                 left = await end_sandboxes(self._open_manager, batch, at_once=at_once)
                 if self._keeper is not None:
                     self._keeper.disposal.add(left)
+                elif left:
+                    log.warning("Sandboxes of a pool could not be ended: %s", ", ".join(left))
             count += len(batch)
             if not batch:
                 return count

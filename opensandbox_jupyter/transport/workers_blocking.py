@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 __all__ = ["Mutex", "Signal", "Workers", "each"]
@@ -59,8 +60,17 @@ class Workers:
         return work()
 
     def claim(self, work: Callable[[], T], undo: Callable[[T], None]) -> T:
-        """Return what ``work`` gets."""
-        return work()
+        """Return what ``work`` gets; when interrupted meanwhile, what it gets later is undone."""
+        if threading.current_thread() is not threading.main_thread():
+            return work()  # only the main thread is interrupted
+        future: Future[T] = Future()
+        self.start("opensandbox-claim", partial(_fulfil, future, work))
+        try:
+            return future.result()
+        except BaseException as error:
+            if not (future.done() and future.exception() is error):
+                future.add_done_callback(partial(_undone, undo))
+            raise
 
     def cancel(self) -> None:
         """Threads are not cancelled: they look at the signals that they were given."""
@@ -82,6 +92,18 @@ class Workers:
             if rest <= 0:
                 return False
             next(iter(left)).join(rest)
+
+
+def _fulfil(future: Future[T], work: Callable[[], T]) -> None:
+    try:
+        future.set_result(work())
+    except BaseException as error:
+        future.set_exception(error)
+
+
+def _undone(undo: Callable[[T], None], future: Future[T]) -> None:
+    if future.exception() is None:
+        undo(future.result())
 
 
 def each(work: Callable[[A], T], arguments: Iterable[A], *, at_once: int) -> list[T]:

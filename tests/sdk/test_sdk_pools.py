@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
@@ -188,8 +189,7 @@ async def test_hooks_see_each_new_sandbox_in_order(house: House) -> None:
         warmup_post_prepare_health_check=hook(partial(saw, "ready", True)),
         acquire_health_check=hook(partial(saw, "acquire", True)),
     )
-    await pool.resize(0)
-    sandbox = await pool.acquire(LIFETIME)
+    sandbox = await pool.acquire(LIFETIME, AcquirePolicy.FAIL_FAST)
     await sandbox.destroy()
 
     mine = [what for what, sandbox_id in seen if sandbox_id == sandbox.id]
@@ -219,15 +219,18 @@ async def test_a_creator_makes_them_in_its_own_way(house: House) -> None:
         async def create(context: Any) -> Any:
             return await Sandbox.create("base", **options(context))
 
-    pool = await house.running(sandbox_creator=create, owner_id="me")
-    await pool.resize(0)
-    for reason in (PooledSandboxCreateReason.WARMUP, PooledSandboxCreateReason.DIRECT_CREATE):
+    for max_idle, reason in (
+        (1, PooledSandboxCreateReason.WARMUP),
+        (0, PooledSandboxCreateReason.DIRECT_CREATE),
+    ):
+        pool = await house.running(max_idle=max_idle, sandbox_creator=create, owner_id="me")
         sandbox = await pool.acquire(LIFETIME)
         assert (await sandbox.get_info()).metadata["made"] == "mine"
         await sandbox.destroy()
+        await pool.shutdown()
         assert contexts[-1].reason is reason
+        assert contexts[-1].skip_health_check is (reason is PooledSandboxCreateReason.WARMUP)
         assert (contexts[-1].pool_name, contexts[-1].owner_id) == (house.name, "me")
-    assert [context.skip_health_check for context in contexts] == [True, False]
 
 
 async def test_failures_degrade_a_pool_until_a_warm_up_goes_well(house: House) -> None:
@@ -536,6 +539,34 @@ async def test_a_cancelled_create_loses_no_sandbox(embedded: Any) -> None:
         assert house.sandboxes() == set()
     finally:
         await house.close()
+
+
+def test_an_interrupted_acquire_loses_no_sandbox(embedded: Any, gate: threading.Event) -> None:
+    house, reached = House(BLOCKING), threading.Event()
+
+    def create(context: Any) -> SandboxSync:
+        reached.set()
+        gate.wait()
+        return SandboxSync.create(
+            "base", timeout=context.idle_timeout, metadata={"pool": house.name}
+        )
+
+    def interrupt() -> None:
+        reached.wait()
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    pool = house.pool(max_idle=0, sandbox_creator=create)._inner
+    pool.start()
+    threading.Thread(target=interrupt).start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            pool.acquire(LIFETIME)
+        assert house.sandboxes() == set()
+        gate.set()
+        pool.shutdown()  # waits for what was on its way
+        assert house.sandboxes() == set()
+    finally:
+        asyncio.run(house.close())
 
 
 async def test_a_sandbox_taken_during_a_cancellation_is_ended(

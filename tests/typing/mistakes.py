@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from opensandbox_jupyter import Sandbox, SandboxSync
+from opensandbox_jupyter import Sandbox, SandboxPool, SandboxSync
 from opensandbox_jupyter import Sanbox  # wrong
 from opensandbox_jupyter.models import Executions  # wrong
 from opensandbox_jupyter.models.execd import OutputMessage, RunCommandOpts
@@ -24,8 +24,8 @@ async def asynchronous(sandbox: Sandbox) -> None:
     await sandbox.commands.run("ls", on_stdout=takes_bytes)  # wrong
     await sandbox.files.write_file("/a", 5)  # wrong
     await sandbox.files.reed_file("/a")  # wrong
-    await sandbox.renew(5)  # wrong
-    await Sandbox.create("python:3", timeout=600)  # wrong
+    await sandbox.renew("5")  # wrong
+    await Sandbox.create("python:3", timeout="600")  # wrong
     await Sandbox.create("python:3", lifetime=timedelta(1))  # wrong
     for _ in sandbox.commands.stream("ls"):  # wrong
         pass
@@ -43,3 +43,9 @@ def blocking(sandbox: SandboxSync) -> None:
     print(number)
     with Sandbox.create("python:3"):  # wrong
         pass
+
+
+def pools(pool: SandboxPool) -> None:
+    pool.acquire(policy="FAIL_FAST")  # wrong
+    for_async: Sandbox = pool.acquire()  # wrong
+    print(for_async)

@@ -8,12 +8,19 @@ from datetime import datetime, timedelta
 from typing_extensions import assert_type
 
 from opensandbox_jupyter import (
+    AcquirePolicy,
     ConnectionConfig,
     ConnectionConfigSync,
+    InMemoryAsyncPoolStateStore,
+    InMemoryPoolStateStore,
+    PoolCreationSpec,
     Sandbox,
     SandboxException,
     SandboxManager,
     SandboxManagerSync,
+    SandboxPool,
+    SandboxPoolAsync,
+    SandboxPoolManagerAsync,
     SandboxSync,
 )
 from opensandbox_jupyter.code_interpreter import (
@@ -70,6 +77,7 @@ from opensandbox_jupyter.models.sandboxes import (
     Volume,
 )
 from opensandbox_jupyter.models.templates import CreateTemplateRequest, TemplateInfo
+from opensandbox_jupyter.pool import PoolDestroyResult, PooledSandboxCreateContext, PoolSnapshot
 from opensandbox_jupyter.sync import SandboxSync as TheSame
 
 RULE = NetworkRule(action="allow", target="example.com")
@@ -216,6 +224,48 @@ async def terminal(sandbox: Sandbox) -> None:
         await session.resize(80, 24)
         async for output in session.read():
             assert_type(output, PtyOutput)
+
+
+async def make(context: PooledSandboxCreateContext) -> Sandbox:
+    return await Sandbox.create("python:3", timeout=context.idle_timeout)
+
+
+async def install(sandbox: Sandbox) -> None:
+    await sandbox.commands.run("pip install numpy")
+
+
+async def pools(store: InMemoryAsyncPoolStateStore) -> None:
+    async with SandboxPoolAsync(
+        pool_name="workers",
+        max_idle=3,
+        state_store=store,
+        connection_config=ConnectionConfig(),
+        creation_spec=PoolCreationSpec("python:3"),
+        idle_timeout=timedelta(hours=1),
+        drain_timeout=5,
+        acquire_health_check=lambda sandbox: sandbox.is_healthy(),
+        warmup_health_check=lambda sandbox: sandbox.id != "",
+        warmup_sandbox_preparer=install,
+        sandbox_creator=make,
+    ) as pool:
+        sandbox = await pool.acquire(timedelta(minutes=1), AcquirePolicy.FAIL_FAST)
+        assert_type(sandbox, Sandbox)
+        assert_type(await pool.snapshot(), PoolSnapshot)
+        assert_type(await pool.release_all_idle(), int)
+    manager = SandboxPoolManagerAsync(state_store=store)
+    assert_type(await manager.destroy("workers"), PoolDestroyResult)
+
+
+def blocking_pools() -> None:
+    with SandboxPool(
+        pool_name="workers",
+        max_idle=3,
+        state_store=InMemoryPoolStateStore(),
+        connection_config=ConnectionConfigSync(),
+        creation_spec=PoolCreationSpec("python:3"),
+        warmup_health_check=lambda sandbox: sandbox.is_healthy(),
+    ) as pool:
+        assert_type(pool.acquire(sandbox_timeout=60), SandboxSync)
 
 
 def blocking(seen: list[str]) -> None:

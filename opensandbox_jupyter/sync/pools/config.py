@@ -118,7 +118,7 @@ class PoolConfig:
     def __post_init__(self) -> None:
         checked_id(self.pool_name, "pool name")
         checked_max_idle(self.max_idle)
-        owner = f"pool-owner-{uuid4()}" if self.owner_id is None else self.owner_id
+        owner = self.owner_id or f"pool-owner-{uuid4()}"
         self._keep("owner_id", checked_id(owner, "owner id"))
         for name in _COUNTS:
             if getattr(self, name) < 1:
