@@ -130,8 +130,9 @@ def _length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
 
 
-def test_importing_the_package_loads_nothing_heavy() -> None:
-    script = f"import sys, {NAME}; print(*sys.modules)"
+@pytest.mark.parametrize("module", [NAME, f"{NAME}.transport", f"{NAME}.settings"])
+def test_importing_it_loads_nothing_heavy(module: str) -> None:
+    script = f"import sys, {module}; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     ).stdout.split()

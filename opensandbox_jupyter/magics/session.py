@@ -214,11 +214,14 @@ def _end(doomed: list[Held], loose: list[Run]) -> None:
     """Kill sandboxes and interrupt runs, without threads: at exit none can be started."""
     from opensandbox_jupyter.config import ConnectionConfigSync
     from opensandbox_jupyter.local import find_server
+    from opensandbox_jupyter.retry import RetryPolicy
     from opensandbox_jupyter.sync.manager import SandboxManagerSync
     from opensandbox_jupyter.sync.sandbox import SandboxSync
 
     deadline = time.monotonic() + _FAREWELL
-    config = ConnectionConfigSync(request_timeout=timedelta(seconds=_FAREWELL / 2))
+    config = ConnectionConfigSync(
+        request_timeout=timedelta(seconds=_FAREWELL / 2), retry_policy=RetryPolicy.disabled()
+    )
     if config.settings().target is None and find_server() is None:
         return  # the embedded server has gone, and its sandboxes with it: do not start another
     with SandboxManagerSync.create(config) as manager:
