@@ -13,7 +13,7 @@ from opensandbox_jupyter.exceptions import (
     SandboxConnectionException,
     SandboxReadyTimeoutException,
 )
-from opensandbox_jupyter.wire.base import Probe, Sleep
+from opensandbox_jupyter.wire.base import Call, Probe, Sleep
 from opensandbox_jupyter.wire.opensandbox import OpenSandbox
 from opensandbox_jupyter.wire.readiness import Patience, find_endpoint, wait_ready
 
@@ -84,3 +84,9 @@ def test_a_check_of_ones_own_replaces_the_ping() -> None:
 def test_a_negative_time_is_refused() -> None:
     with pytest.raises(InvalidArgumentException):
         Patience(timedelta(seconds=-1), timedelta(0))
+
+
+def test_polling_is_not_slowed_by_repeats_of_the_transport() -> None:
+    _, asked = drive(waiting(), ok({}, 503), None, ok({}))
+
+    assert [one.once for one in asked if isinstance(one, Call)] == [True, True]
