@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -36,7 +37,7 @@ async def far(sandbox: Any, proxy: CuttingProxy) -> Any:
     """The sandbox, reached through the proxy."""
     endpoint = await sandbox.get_endpoint(DEFAULT_EXECD_PORT)
     path = endpoint.endpoint.partition("/")[2]
-    there = endpoint.model_copy(update={"endpoint": f"{proxy.domain}/{path}".rstrip("/")})
+    there = replace(endpoint, endpoint=f"{proxy.domain}/{path}".rstrip("/"))
     box = getattr(sandbox, "_inner", sandbox)
     other = type(box)(box.id, box._connection, there)
     return other if box is sandbox else type(sandbox)(other)
