@@ -9,7 +9,7 @@ LAB_ARGS ?=
 TEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: lab demo test test-slow test-remote check generate bench bench-bulk bench-engine vendor setup-lab setup-dev clean help
+.PHONY: lab demo test test-slow soak test-remote check generate bench bench-bulk bench-engine vendor setup-lab setup-dev clean help
 
 lab: setup-lab ## open the quick start in JupyterLab; sets everything up the first time
 	$(BIN)/jupyter lab $(AS_ROOT) $(LAB_ARGS) notebooks/01_quickstart.ipynb
@@ -24,6 +24,9 @@ SPECS ?= $(wildcard ../shared/wire/specs)
 
 test-slow: setup-dev vendor ## run the suites that take minutes: made-up requests, faults, hostile sandboxes
 	SPECS=$(abspath $(SPECS)) $(BIN)/python -m pytest -m slow tests $(TEST_ARGS) </dev/null
+
+soak: setup-dev ## 10,000 commands, 1,000 sandboxes, 200 streams at once: nothing may be left of them
+	SOAK=1 $(BIN)/python -m pytest -s -m slow tests/server/test_server_soak.py $(TEST_ARGS) </dev/null
 
 test-remote: setup-dev ## every step of a person on the server that OPEN_SANDBOX_DOMAIN names
 	@cd tests && for colour in async blocking; do \

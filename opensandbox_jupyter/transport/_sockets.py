@@ -35,6 +35,9 @@ _log.setLevel(logging.INFO)  # below that, it would show the headers, and the ke
 MAX_FRAME = 2 * 1024 * 1024
 """The longest message that is taken, in bytes."""
 
+CLOSE_BOUND = 1.0
+"""Seconds to wait for the other side's goodbye; some daemons say none."""
+
 
 def address(call: Call) -> str:
     """Return the address of a WebSocket."""
@@ -58,6 +61,7 @@ def options(
         "logger": _log,
         "max_size": MAX_FRAME,
         "open_timeout": timeout,
+        "close_timeout": CLOSE_BOUND,
         "proxy": None if embedded else True,
         "ssl": tls_context() if call.origin.base_url.startswith("https:") else None,
     }

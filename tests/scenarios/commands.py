@@ -61,7 +61,12 @@ async def carries_every_script(sandbox: Any) -> None:
 
 
 async def runs_words_without_a_shell(sandbox: Any) -> None:
-    execution = await sdk.there(sandbox.commands.run(["printf", "%s|%s", "a b", "$HOME"]))
+    try:
+        execution = await sandbox.commands.run(["printf", "%s|%s", "a b", "$HOME"])
+    except sdk.ApiError as error:
+        if error.status_code == 400 and "'required'" in str(error):  # daemons before 1.1
+            raise sdk.NotThere("a command as words") from error
+        raise
     assert execution.text == "a b|$HOME"
 
 
@@ -150,9 +155,11 @@ async def knows_its_commands(sandbox: Any) -> None:
 
 async def sets_a_variable_for_later(sandbox: Any) -> None:
     await sandbox.commands.set_env("KEPT", "later")
-    assert (await sandbox.commands.run("echo $KEPT")).text == "later"
-    await sandbox.commands.set_env("KEPT", 'it\'s "for" later')
-    assert (await sandbox.commands.run("echo $KEPT")).text == 'it\'s "for" later'
+    await sandbox.commands.set_env("LONG", "two words")
+    kept = (await sandbox.commands.run("echo $KEPT; echo $LONG")).text
+    if kept.endswith("'two words'"):  # daemons before 1.1 take quotes for a part of the value
+        raise sdk.NotThere("values that need quotes")
+    assert kept == "later\ntwo words"
 
 
 async def keeps_a_session(sandbox: Any) -> None:
@@ -171,8 +178,11 @@ async def keeps_a_session(sandbox: Any) -> None:
 
     await run(session, "echo seen", handlers=sdk.handlers(on_stdout=note))
     assert seen == ["seen"]
-    late = await run(session, "sleep 600", timeout=timedelta(seconds=1))
-    assert late.exit_code != 0
+    try:
+        late = await run(session, "while :; do :; done", timeout=timedelta(seconds=1))
+        assert late.exit_code != 0
+    except sdk.ApiError as error:  # daemons before 1.1 tell it as a fault of their own
+        assert "timeout" in str(error), error
     assert (await run(session, "echo $WORD")).text == "kept"
     await sandbox.commands.delete_session(session)
     await sdk.refused(run(session, "pwd"))
