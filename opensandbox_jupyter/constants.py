@@ -17,6 +17,9 @@ EXECD_TOKEN_HEADER = "X-EXECD-ACCESS-TOKEN"  # noqa: S105  # a header's name, no
 REQUEST_ID_HEADER = "X-Request-ID"
 """Names a request in the lifecycle server's log; sent or made, and always echoed."""
 
+EVENT_STREAM = "text/event-stream"
+"""The media type of output that comes as events."""
+
 LOGS_CURSOR_HEADER = "EXECD-COMMANDS-TAIL-CURSOR"
 """The byte offset at which the next read of a background command's log starts."""
 

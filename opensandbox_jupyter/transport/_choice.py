@@ -9,11 +9,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from opensandbox_jupyter import __version__
-from opensandbox_jupyter.constants import REQUEST_ID_HEADER
+from opensandbox_jupyter.constants import EVENT_STREAM, REQUEST_ID_HEADER
 from opensandbox_jupyter.exceptions import (
     InvalidArgumentException,
     MalformedAnswerException,
     SandboxException,
+    printable,
 )
 from opensandbox_jupyter.retry import Attempts, RetryCause, RetryPolicy
 from opensandbox_jupyter.secrecy import masked, secrets_of
@@ -154,6 +155,25 @@ def describe(error: SandboxException, call: Call, headers: Mapping[str, str]) ->
     if error.operation in (None, call.name) and error.request_id is None:
         error.operation = call.name
         error.request_id = headers.get(REQUEST_ID_HEADER.lower(), "").strip() or None
+
+
+def refuse_other_kind(call: Call, headers: Mapping[str, str]) -> None:
+    """Refuse an answer that says of itself that it is not the stream of events asked for.
+
+    Raises:
+        MalformedAnswerException: for a page, for example.
+    """
+    if call.headers.get("Accept") != EVENT_STREAM:
+        return
+    kind = headers.get("content-type", EVENT_STREAM).partition(";")[0].strip().lower()
+    if kind != EVENT_STREAM:
+        raise MalformedAnswerException(
+            f"{call.name.replace('_', ' ')}: the answer is no stream of events, "
+            f"but {printable(kind[:80]) or 'of no kind'}.",
+            status_code=200,
+            operation=call.name,
+            hint="Is this the address of a sandbox? A proxy may have answered instead.",
+        )
 
 
 def unusable_proxy(kind: str) -> InvalidArgumentException:

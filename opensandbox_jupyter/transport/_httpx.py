@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import httpx
 
 from opensandbox_jupyter.retry import RetryCause
 from opensandbox_jupyter.transport._choice import unusable_proxy
-from opensandbox_jupyter.transport.answer import MAX_BODY
+from opensandbox_jupyter.transport.answer import DRIPS, MAX_BODY
 from opensandbox_jupyter.transport.failures import (
     BadAddress,
     Broken,
@@ -97,6 +98,11 @@ def keep_ours(request: httpx.Request) -> None:
             del request.headers[name]
 
 
+def drip_bound(settings: Settings) -> float:
+    """Return how long a whole body may take after its head, in seconds."""
+    return DRIPS * settings.request_timeout.total_seconds()
+
+
 def stream_timeout(client: httpx.Client | httpx.AsyncClient, call: Call) -> httpx.Timeout:
     """Return the timeouts of a stream: silence is bounded only if the call says so."""
     known = client.timeout
@@ -116,9 +122,10 @@ def refuse_coding(headers: Mapping[str, str]) -> None:
 
 
 class Whole:
-    """A body that is kept whole, within bounds."""
+    """A body that is kept whole, within bounds: of its size, and of when its last byte comes."""
 
-    def __init__(self) -> None:
+    def __init__(self, within: float) -> None:
+        self._end = time.monotonic() + within
         self._pieces: list[bytes] = []
         self._size = 0
 
@@ -126,8 +133,11 @@ class Whole:
         """Keep another piece.
 
         Raises:
-            Broken: when it is too much.
+            Unfit: when it is too much.
+            TooSlow: when it should all be there by now.
         """
+        if time.monotonic() > self._end:
+            raise TooSlow("the answer dripped")
         self._pieces.append(piece)
         self._size += len(piece)
         if self._size > MAX_BODY:

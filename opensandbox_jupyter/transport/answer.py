@@ -13,6 +13,9 @@ __all__ = ["Answer", "Body"]
 MAX_HEAD = 64 * 1024
 """The longest head of an answer that is read, in bytes."""
 
+DRIPS = 10
+"""How many times the request timeout a whole answer may take, however steadily it drips."""
+
 MAX_BODY = 1024 * 1024 * 1024
 """The longest body that is kept whole in memory, in bytes; streams are not bounded."""
 

@@ -25,6 +25,7 @@ from opensandbox_jupyter.transport._choice import (
     needs_httpx,
     pause_after,
     policy_of,
+    refuse_other_kind,
     span,
     tracer,
 )
@@ -212,6 +213,7 @@ class BlockingTransport:
                         body = _head(answer)
                         reply = Reply(answer.status, answer.headers, body)
                         raise api_error(call, censored(reply, self._headers))
+                    refuse_other_kind(call, answer.headers)
                     yield answer
                 except SandboxException as error:
                     describe(error, call, headers)

@@ -13,6 +13,7 @@ from opensandbox_jupyter.transport import unwrap_retry_transport
 from opensandbox_jupyter.transport._httpx import (
     Whole,
     client_options,
+    drip_bound,
     failures,
     hooks,
     keep_ours,
@@ -70,6 +71,7 @@ class Client:
         plain = unwrap_retry_transport(settings.transport)
         if plain is not settings.transport:
             self._streams = httpx.AsyncClient(**{**options, "transport": plain})
+        self._drip_bound = drip_bound(settings)
         self._owns_client = settings.transport is None or settings.owns_transport
 
     async def fetch(self, call: Call) -> Reply:
@@ -79,7 +81,7 @@ class Client:
             response = await self._client.send(request, stream=True)
             try:
                 refuse_coding(response.headers)
-                body = Whole()
+                body = Whole(self._drip_bound)
                 async for chunk in response.aiter_bytes():
                     body.take(chunk)
             except Failure as failure:

@@ -15,6 +15,7 @@ from opensandbox_jupyter.transport import unwrap_retry_transport
 from opensandbox_jupyter.transport._httpx import (
     Whole,
     client_options,
+    drip_bound,
     failures,
     hooks,
     keep_ours,
@@ -23,7 +24,7 @@ from opensandbox_jupyter.transport._httpx import (
     request_arguments,
     stream_timeout,
 )
-from opensandbox_jupyter.transport.failures import Failure, TooSlow
+from opensandbox_jupyter.transport.failures import Failure
 from opensandbox_jupyter.transport.request import Upload, at_hand
 from opensandbox_jupyter.wire.base import Call, Reply
 
@@ -81,22 +82,23 @@ class Client:
         plain = unwrap_retry_transport(settings.transport)
         if plain is not settings.transport:
             self._streams = httpx.Client(**{**options, "transport": plain})
+        self._drip_bound = drip_bound(settings)
         self._owns_client = settings.transport is None or settings.owns_transport
 
     def fetch(self, call: Call, within: float | None = None) -> Reply:
         """Send ``call`` and return its whole answer, ``within`` so many seconds."""
         with failures():
             request = self._client.build_request(**request_arguments(call, _body))
-            end = None
+            began = time.monotonic()
             if within is not None:
-                end = time.monotonic() + within
                 phases = request.extensions["timeout"]
                 request.extensions["timeout"] = {name: min(phases[name], within) for name in phases}
             response = self._client.send(request, stream=True)
             try:
                 refuse_coding(response.headers)
-                body = Whole()
-                for chunk in _until(end, response.iter_bytes()):
+                left = self._drip_bound if within is None else within + began - time.monotonic()
+                body = Whole(left)
+                for chunk in response.iter_bytes():
                     body.take(chunk)
             except Failure as failure:
                 failure.headers = response.headers
@@ -124,13 +126,6 @@ class Client:
         """Close the connections; a transport given by the user is left open."""
         if self._owns_client:
             self._client.close()
-
-
-def _until(end: float | None, chunks: Iterator[bytes]) -> Iterator[bytes]:
-    for chunk in chunks:
-        if end is not None and time.monotonic() > end:
-            raise TooSlow("the answer dripped")
-        yield chunk
 
 
 def _body(upload: Upload) -> Iterator[bytes]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from math import inf
 from typing import cast
 
-from opensandbox_jupyter.transport.answer import Answer, Body
+from opensandbox_jupyter.transport.answer import DRIPS, Answer, Body
 from opensandbox_jupyter.transport.failures import Broken, Failure, TooSlow
 from opensandbox_jupyter.transport.pool import is_quiet, watch
 from opensandbox_jupyter.transport.request import Request, Upload
@@ -28,6 +29,7 @@ class Link(asyncio.BufferedProtocol):
         self._waiter: asyncio.Future[None] | None = None
         self._timeout: float | None = None
         self._moved = 0.0
+        self._end = inf
         self._timer: asyncio.TimerHandle | None = None
         self._failure: Failure | None = None
         self._streamed = self._stuck = self._paused = False
@@ -116,11 +118,13 @@ class Link(asyncio.BufferedProtocol):
         self.answer = answer = Answer(streamed=streamed)
         self.sent = self.whole = False
         self._streamed = streamed
+        self._end = inf
         self._bound(timeout if request.upload is not None or not streamed else None)
         self.sent = not self._transport.is_closing()
         self._transport.write(request.head)
         self.whole = request.upload is None or await self._upload(request.upload)
         self._bound(request.patience if streamed else timeout)
+        self._end = inf if streamed else self._moved + DRIPS * timeout
         while not (answer.headed if streamed else answer.done):
             await self._news()
         if streamed:
@@ -228,5 +232,7 @@ class Link(asyncio.BufferedProtocol):
         end = self._moved + self._timeout
         if end <= self._loop.time():
             self._fail(TooSlow(TimeoutError("nothing moved for too long")))
+        elif self._end <= self._loop.time():
+            self._fail(TooSlow("the answer dripped"))
         else:
             self._timer = self._loop.call_at(end, self._look)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from opensandbox_jupyter.retry import RetryCause
-from opensandbox_jupyter.transport.answer import Answer, Body
+from opensandbox_jupyter.transport.answer import DRIPS, Answer, Body
 from opensandbox_jupyter.transport.failures import Broken, Failure, TooSlow
 from opensandbox_jupyter.transport.pool import is_quiet, watch
 from opensandbox_jupyter.transport.request import Request, Upload, at_hand
@@ -78,6 +78,8 @@ class Link:
             if end is not None:
                 self._wait(left_until(end, timeout))
             self.read()
+            if end is None and not streamed and not answer.done:
+                end = time.monotonic() + DRIPS * timeout
 
     def read(self) -> None:
         """Read a little more of the answer."""

@@ -137,7 +137,7 @@ ANSWERS = {
                                      SandboxApiException, 500, "UNEXPECTED_RESPONSE"),
     "a deep error": Bad((answer(500, b"[" * 60_000),), SandboxApiException, 500),
     "a page for an answer": Bad((answer(200, b"<html>Hello", "Content-Type: text/html"),),
-        MALFORMED, 200, good_for=("upload", *READ_AS_BYTES), instead=NOTHING_COMES),
+        MALFORMED, 200, good_for=("upload", *READ_AS_BYTES), instead=NO_SOCKET),
     "JSON of another shape": Bad((answer(200, b'{"id": 5}'),), MALFORMED, 200,
         good_for=("upload", *READ_AS_BYTES), instead=NOTHING_COMES),
     "half of the JSON": Bad((answer(200, b'{"id": "a", '),), MALFORMED, 200,

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from opensandbox_jupyter.exceptions import (
     SandboxException,
     SandboxTimeoutException,
 )
+from opensandbox_jupyter.transport import RetryPolicy
 from opensandbox_jupyter.wire.base import Call, Origin, Part
 
 Rude = Callable[..., RudeServer]
@@ -223,6 +225,30 @@ async def test_a_slow_drip_is_not_silence(hasty: Colour, rude: Rude) -> None:
             peer.say(bytes([byte]))
 
     assert (await hasty.fetch(get(rude(drips)))).body == b"ok"
+
+
+@pytest.mark.parametrize(
+    "through", [{}, {"event_hooks": {"response": []}}], ids=["native", "httpx"]
+)
+async def test_a_drip_without_end_is_given_up(
+    colour: Callable[..., Colour], rude: Rude, through: dict[str, Any]
+) -> None:
+    def drips(peer: Peer) -> None:
+        peer.request()
+        peer.say(b"HTTP/1.1 200 OK\r\nX-Request-ID: r-17\r\nContent-Length: 100000\r\n\r\n")
+        peer.sock.settimeout(0.02)
+        while True:
+            peer.say(b" ")
+            with suppress(TimeoutError):
+                if not peer.sock.recv(1):
+                    return
+
+    policy = RetryPolicy.disabled()
+    hasty = colour(request_timeout=timedelta(seconds=0.1), retry_policy=policy, **through)
+    with pytest.raises(SandboxTimeoutException, match=r"no answer from .* in time") as caught:
+        await hasty.fetch(get(rude(drips)))
+
+    assert caught.value.request_id == "r-17"
 
 
 @pytest.mark.parametrize(

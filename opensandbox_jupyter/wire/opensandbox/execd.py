@@ -9,7 +9,12 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from opensandbox_jupyter import models
-from opensandbox_jupyter.constants import LOGS_CURSOR_HEADER, OUTPUT_HEADER, WHEN_LEFT_HEADER
+from opensandbox_jupyter.constants import (
+    EVENT_STREAM,
+    LOGS_CURSOR_HEADER,
+    OUTPUT_HEADER,
+    WHEN_LEFT_HEADER,
+)
 from opensandbox_jupyter.exceptions import InvalidArgumentException
 from opensandbox_jupyter.wire.base import Call, Operation, Origin
 from opensandbox_jupyter.wire.errors import decode_json, expect, invalid_answer
@@ -19,7 +24,7 @@ from opensandbox_jupyter.wire.protocol.commands import CommandCalls
 __all__ = ["STREAM", "Commands"]
 
 STREAM = {
-    "Accept": "text/event-stream",
+    "Accept": EVENT_STREAM,
     "Cache-Control": "no-cache",
     OUTPUT_HEADER: "chunks",
 }
