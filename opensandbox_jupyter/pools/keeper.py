@@ -37,7 +37,7 @@ __all__ = ["Keeper"]
 log = logging.getLogger("opensandbox_jupyter")
 
 _PERIOD = 1.0
-_GRACE = 10.0
+_GRACE = 30.0  # as long as a request may take: what is being made is better waited for than lost
 
 
 class Keeper:
@@ -117,7 +117,7 @@ class Keeper:
     async def close(self, *, graceful: bool) -> None:
         """End this run; when graceful, after what is under way. Warm sandboxes stay in the store.
 
-        What does not stop within some seconds is left behind, and told.
+        What does not stop within half a minute is left behind, and told.
         """
         with self._lock:
             if self.state is PoolLifecycleState.RUNNING:

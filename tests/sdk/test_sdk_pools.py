@@ -542,14 +542,16 @@ async def test_a_cancelled_create_loses_no_sandbox(embedded: Any) -> None:
 
 
 def test_an_interrupted_acquire_loses_no_sandbox(embedded: Any, gate: threading.Event) -> None:
-    house, reached = House(BLOCKING), threading.Event()
+    house, reached, made = House(BLOCKING), threading.Event(), threading.Event()
 
     def create(context: Any) -> SandboxSync:
         reached.set()
         gate.wait()
-        return SandboxSync.create(
+        sandbox = SandboxSync.create(
             "base", timeout=context.idle_timeout, metadata={"pool": house.name}
         )
+        made.set()
+        return sandbox
 
     def interrupt() -> None:
         reached.wait()
@@ -563,8 +565,8 @@ def test_an_interrupted_acquire_loses_no_sandbox(embedded: Any, gate: threading.
             pool.acquire(LIFETIME)
         assert house.sandboxes() == set()
         gate.set()
-        pool.shutdown()  # waits for what was on its way
-        assert house.sandboxes() == set()
+        pool.shutdown()
+        asyncio.run(eventually(lambda: made.is_set() and house.sandboxes() == set()))
     finally:
         asyncio.run(house.close())
 

@@ -77,7 +77,12 @@ class Disposal:
             if self._is_sweeping or not self._waiting:
                 return
             self._is_sweeping = True
-        self._workers.start("opensandbox-pool-disposal", self._sweep, firm=True)
+        try:
+            self._workers.start("opensandbox-pool-disposal", self._sweep, firm=True)
+        except RuntimeError as error:  # no thread can be started: what waits is tried at the end
+            log.warning("Sandboxes of a pool cannot be ended yet: %s", error)
+            with self._lock:
+                self._is_sweeping = False
 
     def retry(self) -> None:
         """Try those again that could not be ended."""
