@@ -22,7 +22,12 @@ def _rule(action: str, target: str) -> Any:
 async def _walled(*allowed: str, **options: Any) -> Any:
     rules = [_rule("allow", target) for target in allowed]
     policy = models.NetworkPolicy(default_action="deny", egress=rules)
-    return await sdk.there(sdk.create(network_policy=policy, **options))
+    try:
+        return await sdk.create(network_policy=policy, **options)
+    except sdk.ApiError as error:
+        if error.status_code == 400:
+            raise sdk.NotThere(f"network policies: {error}") from error
+        raise
 
 
 async def has_a_policy_that_changes() -> None:
