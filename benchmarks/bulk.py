@@ -18,10 +18,10 @@ from collections.abc import Callable
 from typing import Any
 
 from calls import options_for
-from table import HERE, OURS, VENDOR, Cost, Goal, header, line, served
+from table import HERE, OURS, VENDOR, Cost, Goal, header, line, rounds, served
 
 GIB = 1 << 30
-ROUNDS = 3
+ROUNDS = rounds(3)
 HANDLED = "1,000,000 events with a handler"
 KEPT = "1,000,000 events kept"
 GOALS = {
@@ -123,13 +123,13 @@ def main() -> None:
         print(header(), flush=True)
         for figure, goal in GOALS.items():
             for colour in ("async", "blocking"):
-                rounds: tuple[list[list[float]], ...] = ([], [])
+                taken: tuple[list[list[float]], ...] = ([], [])
                 for _ in range(ROUNDS):
                     for side, (python, module) in enumerate((OURS, VENDOR)):
                         command = [python, HERE / "bulk.py", module, port, figure, colour]
                         done = subprocess.run(command, check=True, capture_output=True)
-                        rounds[side].append(json.loads(done.stdout))
-                ours, vendor = map(Cost.median_of, rounds)
+                        taken[side].append(json.loads(done.stdout))
+                ours, vendor = map(Cost.median_of, taken)
                 print(line(f"{figure}, {colour}", ours, vendor, goal), flush=True)
 
 

@@ -17,7 +17,7 @@ from datetime import timedelta
 from functools import partial
 from statistics import median
 
-ROUNDS = 5
+ROUNDS = 3
 CALLS = 300
 CREATES = 20
 LATE = {
@@ -88,8 +88,8 @@ async def time_async(module: str, port: int) -> dict[str, Cost]:
     sandbox = await root.Sandbox.create("x", connection_config=config(**options))
     figures = {
         "run, async": await awaiting(lambda: sandbox.commands.run("true"), CALLS),
-        "200 runs at once, async": await awaiting(two_hundred, 2, 200),
-        "200 runs of 100 ms at once, async": await awaiting(lambda: two_hundred("slow"), 2, 200),
+        "200 runs at once, async": await awaiting(two_hundred, 1, 200),
+        "200 runs of 100 ms at once, async": await awaiting(lambda: two_hundred("slow"), 1, 200),
         "get_metrics, async": await awaiting(sandbox.get_metrics, CALLS),
         "create, async": await awaiting(create, CREATES),
     }

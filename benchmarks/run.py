@@ -12,7 +12,7 @@ import resource
 import subprocess
 import time
 
-from table import HERE, OURS, VENDOR, Cost, Goal, header, line, served
+from table import HERE, OURS, VENDOR, Cost, Goal, header, line, rounds, served
 
 IMPORTS = {
     "import the package": "import {0}",
@@ -40,8 +40,8 @@ WHOLE = {
     "a whole process: create, run, close": CREATE_RUN_CLOSE,
     "a whole process, async": ASYNC,
 }
-PROCESS_ROUNDS = 11
-CALL_ROUNDS = 3
+PROCESS_ROUNDS = rounds(11)
+CALL_ROUNDS = rounds(3)
 
 LATE = Goal(ms=65)
 GOALS = {
@@ -78,15 +78,15 @@ def processes(port: str) -> dict[str, tuple[Cost, Cost]]:
         without = "\n".join(x for x in program.splitlines() if ".config" not in x)
         programs[f"{name} (server named by the environment)"] = without.replace("{1}", "")
     sides = OURS, VENDOR
-    rounds: dict[str, tuple[list[list[float]], ...]] = {name: ([], []) for name in programs}
+    taken: dict[str, tuple[list[list[float]], ...]] = {name: ([], []) for name in programs}
     for _ in range(PROCESS_ROUNDS):
         for name, program in programs.items():
             for side, (python, module) in enumerate(sides):
-                rounds[name][side].append(process(python, program.replace("{0}", module), env))
-    bare, *_ = (tuple(map(Cost.median_of, rounds.pop("bare"))),)
+                taken[name][side].append(process(python, program.replace("{0}", module), env))
+    bare = [Cost.median_of(side) for side in taken.pop("bare")]
     return {
         name: (above(Cost.median_of(ours), bare[0]), above(Cost.median_of(vendor), bare[1]))
-        for name, (ours, vendor) in rounds.items()
+        for name, (ours, vendor) in taken.items()
     }
 
 
@@ -97,14 +97,14 @@ def above(cost: Cost, bare: Cost) -> Cost:
 
 def calls(port: str) -> dict[str, tuple[Cost, Cost]]:
     """Return what calls cost, ours and the vendor's."""
-    rounds: tuple[list[dict[str, list[float]]], ...] = ([], [])
+    taken: tuple[list[dict[str, list[float]]], ...] = ([], [])
     for _ in range(CALL_ROUNDS):
         for side, (python, module) in enumerate((OURS, VENDOR)):
             command = [python, HERE / "calls.py", module, port]
             done = subprocess.run(command, check=True, capture_output=True)
-            rounds[side].append(json.loads(done.stdout))
+            taken[side].append(json.loads(done.stdout))
     ours, vendor = (
-        {name: Cost.median_of([one[name] for one in side]) for name in side[0]} for side in rounds
+        {name: Cost.median_of([one[name] for one in side]) for name in side[0]} for side in taken
     )
     return {name: (cost, vendor[name]) for name, cost in ours.items()}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,11 @@ from statistics import median
 HERE = Path(__file__).resolve().parent
 OURS = (sys.executable, "opensandbox_jupyter")
 VENDOR = (str(HERE.parent / ".venvs" / "vendor" / "bin" / "python"), "opensandbox")
+
+
+def rounds(usual: int) -> int:
+    """Return how often each thing is measured: ``ROUNDS`` in the environment, or as usual."""
+    return int(os.environ.get("ROUNDS", usual))
 
 
 @dataclass(frozen=True)
@@ -49,9 +55,9 @@ class Cost:
     mib: float = 0.0
 
     @classmethod
-    def median_of(cls, rounds: list[list[float]]) -> Cost:
-        """Return the middle of several rounds, each ``[wall, cpu, mib]``."""
-        return cls(*map(median, zip(*rounds, strict=True)))
+    def median_of(cls, costs: list[list[float]]) -> Cost:
+        """Return the middle of several, each ``[wall, cpu, mib]``."""
+        return cls(*map(median, zip(*costs, strict=True)))
 
 
 def header() -> str:
