@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Patience", "find_endpoint", "wait_ready"]
 
 _FIRST_PAUSE = 0.002
-_GROWTH = 1.3
+_GROWTH = 1.1
 _STILL_STARTING = "KUBERNETES::POD_IP_NOT_AVAILABLE"
 _REFUSED = (401, 403)
 

@@ -59,6 +59,21 @@ def test_ready_is_tried_again_after_every_kind_of_no() -> None:
     assert pauses[-1] <= 0.01
 
 
+@pytest.mark.parametrize("ready", [0.01, 0.05, 0.2, 1.0])
+def test_a_sandbox_is_found_ready_soon_after_it_is(ready: float) -> None:
+    interval = timedelta(milliseconds=200)
+    waits = Patience(timedelta(seconds=30), interval, lambda: 0.0)
+    slept = asked = 0.0
+
+    while slept < ready:
+        pause = waits.next_pause()
+        assert pause is not None
+        slept, asked = slept + pause.seconds, asked + 1
+
+    assert slept - ready <= 0.002 + ready / 8
+    assert asked <= 50
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_wrong_key_is_not_waited_for(status: int) -> None:
     with pytest.raises(SandboxApiException):
