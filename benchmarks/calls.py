@@ -103,7 +103,7 @@ def options_for(module: str, port: int) -> dict[str, object]:
     """Return the configuration; the vendor's telemetry is off, as ours has none."""
     options: dict[str, object] = {
         "domain": f"127.0.0.1:{port}",
-        "request_timeout": timedelta(seconds=30),
+        "request_timeout": timedelta(minutes=10),
     }
     return options | ({"disable_metrics": True} if module == "opensandbox" else {})
 
