@@ -24,7 +24,7 @@ from opensandbox_jupyter import ConnectionConfig, ConnectionConfigSync, Sandbox,
 SHARE = float(os.environ.get("SOAK", "0.1"))
 COMMANDS = int(5_000 * SHARE)  # in each colour
 SANDBOXES = int(500 * SHARE)
-STREAMS = 100
+STREAMS = 200  # in each colour, all at once
 AT_ONCE = 8
 MIB = 1 << 20
 MORE = {"threads of the server": 32}
@@ -131,7 +131,7 @@ async def many(reached: ConnectionConfig, ids: list[str]) -> None:
         return len((await sandbox.commands.run(command)).stdout)
 
     await asyncio.gather(*map(command, range(COMMANDS)))
-    assert set(await asyncio.gather(*(stream() for _ in range(2 * STREAMS)))) == {10}
+    assert set(await asyncio.gather(*(stream() for _ in range(STREAMS)))) == {10}
     await asyncio.gather(*(life() for _ in range(SANDBOXES)))
     await sandbox.destroy()
     assert asyncio.all_tasks() == {asyncio.current_task()}
