@@ -198,7 +198,7 @@ class Enclosures:
                 await asyncio.sleep(left)
             elif await _is_busy(enclosure):
                 enclosure.touch()
-            else:
+            elif enclosure.idle_left == 0:  # nobody came meanwhile
                 await self.delete(enclosure.id)
                 return
 
@@ -240,10 +240,13 @@ async def _until_ready(enclosure: Enclosure) -> None:
 
 
 async def _is_busy(enclosure: Enclosure) -> bool:
+    """Return whether anything runs in it, or it is too slow to say."""
     try:
         answer = await asyncio.wait_for(enclosure.ask("/runs"), _END_SECONDS)
         return bool(msgspec.json.decode(answer)["running"])
-    except (OSError, asyncio.TimeoutError, msgspec.DecodeError, KeyError, TypeError):
+    except asyncio.TimeoutError:
+        return True
+    except (OSError, msgspec.DecodeError, KeyError, TypeError):
         return False
 
 

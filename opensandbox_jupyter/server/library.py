@@ -141,8 +141,10 @@ class Library:
         except OSError as error:
             _LOG.warning("code contexts will do without IPython: %s", error)
         with self._turn:
-            if self._held is not None:
-                self._compiling = _python(_COMPILE_REST, path, "nice", "-n", "19")
+            if self._held is None:
+                return
+            self._compiling = compiling = _python(_COMPILE_REST, path, "nice", "-n", "19")
+        compiling.wait()
 
 
 def _files() -> Iterator[tuple[Path, str]]:

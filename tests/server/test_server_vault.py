@@ -69,7 +69,7 @@ def running(make_home: Callable[[int], Path], outside: tuple[int, bytes]) -> Ite
         patch.setattr(
             server_driving,
             "environment",
-            lambda at: plain(at) | {"SSL_CERT_FILE": str(trusted)},
+            lambda at, uid: plain(at, uid) | {"SSL_CERT_FILE": str(trusted)},
         )
         found = start(home)
     yield found
