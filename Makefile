@@ -7,6 +7,9 @@ BIN = $(VENV)/bin
 AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 LAB_ARGS ?=
 TEST_ARGS ?=
+# Tests wait more than they compute. The tests of one file stay together: they share their servers.
+WORKERS ?= 3
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: lab demo test test-slow soak test-remote check generate bench bench-bulk bench-engine vendor setup-lab setup-dev clean help
@@ -18,7 +21,7 @@ demo: setup-lab ## run the quick start here in the terminal, without a browser
 	@$(BIN)/python scripts/demo.py notebooks/01_quickstart.ipynb
 
 test: setup-dev vendor ## run all tests, the notebooks and a real browser included
-	$(BIN)/python -m pytest --nbval --nbval-sanitize-with notebooks/sanitize.cfg -m "not slow" tests notebooks $(TEST_ARGS) </dev/null
+	$(PYTEST) --nbval --nbval-sanitize-with notebooks/sanitize.cfg -m "not slow" tests notebooks $(TEST_ARGS) </dev/null
 
 SPECS ?= $(wildcard ../shared/wire/specs)
 
