@@ -21,7 +21,8 @@ demo: setup-lab ## run the quick start here in the terminal, without a browser
 	@$(BIN)/python scripts/demo.py notebooks/01_quickstart.ipynb
 
 test: setup-dev vendor ## run all tests, the notebooks and a real browser included
-	$(PYTEST) --nbval --nbval-sanitize-with notebooks/sanitize.cfg -m "not slow" tests notebooks $(TEST_ARGS) </dev/null
+	$(PYTEST) --nbval --nbval-sanitize-with notebooks/sanitize.cfg -m "not slow" --ignore tests/browser tests notebooks $(TEST_ARGS) </dev/null
+	$(BIN)/python -m pytest tests/browser $(TEST_ARGS) </dev/null
 
 SPECS ?= $(wildcard ../shared/wire/specs)
 
