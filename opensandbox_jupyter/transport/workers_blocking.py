@@ -64,8 +64,8 @@ class Workers:
         if threading.current_thread() is not threading.main_thread():
             return work()  # only the main thread is interrupted
         future: Future[T] = Future()
-        self.start("opensandbox-claim", partial(_fulfil, future, work))
         try:
+            self.start("opensandbox-claim", partial(_fulfil, future, work))
             return future.result()
         except BaseException as error:
             if not (future.done() and future.exception() is error):

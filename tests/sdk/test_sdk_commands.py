@@ -314,7 +314,8 @@ async def test_what_shall_go_on_outlives_its_handler(sandbox: Any) -> None:
     for number, run in enumerate(runs, 1):
         with pytest.raises(RuntimeError, match="boom"):
             await run(keep_running=True)
-        left = await commands.run("pgrep -fc '^sleep 4801'")
+        count = "pgrep -fc '^sleep 4801'"
+        left = await commands.run(f"until [ $({count}) -ge {number} ]; do sleep 0.1; done; {count}")
         assert left.text == str(number)
 
 
