@@ -35,8 +35,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         server.shutdown()
 
 
-@pytest.mark.parametrize("colour", ["async", "blocking"])
-@pytest.mark.parametrize("sdk", PYTHONS)
+@pytest.mark.parametrize(
+    ("sdk", "colour"),
+    [
+        ("opensandbox", "async"),
+        pytest.param("opensandbox", "blocking", marks=pytest.mark.slow),
+        ("opensandbox_jupyter", "async"),
+        ("opensandbox_jupyter", "blocking"),
+    ],
+)
 def test_a_person_can_do_everything(sdk: str, colour: str, place: str) -> None:
     assert PYTHONS[sdk].exists(), "the vendor's SDK is not installed: run make vendor"
     server = ensure_server()

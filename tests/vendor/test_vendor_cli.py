@@ -8,12 +8,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from opensandbox_jupyter.local import ensure_server
 
 HERE = Path(__file__).resolve().parent
 PYTHON = HERE.parent.parent / ".venvs" / "vendor" / "bin" / "python"
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_the_vendors_command_line_works_on_our_server() -> None:
     assert PYTHON.exists(), "the vendor's SDK is not installed: run make vendor"
     server = ensure_server()
