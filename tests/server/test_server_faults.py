@@ -275,7 +275,7 @@ def test_a_clock_that_jumps_ends_nothing_early_or_late(
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
     plain = server_driving.environment
-    monkeypatch.setattr(server_driving, "environment", lambda at: plain(at) | fake)
+    monkeypatch.setattr(server_driving, "environment", lambda at, uid: plain(at, uid) | fake)
     running = start(home, None, "--spares", "0")
     with running.client() as client:
         short, long = create_box(client, timeout=600), create_box(client, timeout=600)
