@@ -16,6 +16,7 @@ import base64
 import builtins
 import json
 import os
+import signal
 import subprocess
 import time
 import traceback
@@ -29,12 +30,57 @@ class NoInput(Exception):
     """Code asked for input, which nobody can give."""
 
 
+class Interrupts:
+    """SIGINT, heard only where code runs: elsewhere it would break an answer or end this program.
+
+    Execd presses again and again until a run ends; code feels that once a second, so that it can
+    put its things in order.
+    """
+
+    SPACING = 1.0
+
+    def __init__(self):
+        self._heard = False
+        self._felt = 0.0
+
+    def _pressed(self, *_):
+        if self._heard and time.monotonic() >= self._felt + self.SPACING:
+            self._felt = time.monotonic()
+            raise KeyboardInterrupt
+
+    def listen(self):
+        """Hear it, for the first time in this run, whatever the run before made of SIGINT."""
+        self._felt = -self.SPACING
+        signal.signal(signal.SIGINT, self._pressed)
+        self._heard = True
+
+    def ignore(self):
+        """Hear it no longer."""
+        while True:
+            try:
+                self._heard = False
+                signal.signal(signal.SIGINT, self._pressed)
+                return
+            except KeyboardInterrupt:
+                pass
+
+    def pause(self):
+        """Do not hear it for now; return what :meth:`go_on` takes."""
+        heard, self._heard = self._heard, False
+        return heard
+
+    def go_on(self, heard):
+        """Hear it as before."""
+        self._heard = heard
+
+
 class Line:
     """The line to execd."""
 
-    def __init__(self, ask, answer):
+    def __init__(self, ask, answer, interrupts):
         self._ask = os.fdopen(ask, "rb")
         self._answer = answer
+        self._interrupts = interrupts
 
     def read(self):
         """Return the next request, ``None`` at the end."""
@@ -43,11 +89,15 @@ class Line:
 
     def say(self, kind, **more):
         """Answer."""
-        flush()
         text = json.dumps(dict(more, type=kind), default=str, allow_nan=False)
         data = memoryview(text.encode("utf-8", "backslashreplace") + b"\n")
-        while data:
-            data = data[os.write(self._answer, data) :]
+        heard = self._interrupts.pause()
+        try:
+            flush()
+            while data:
+                data = data[os.write(self._answer, data) :]
+        finally:
+            self._interrupts.go_on(heard)
 
     def show(self, data):
         """Show a value by MIME type, and wait until all that was printed before has been read."""
@@ -208,7 +258,9 @@ def shell_class(line):
 
 def main():
     """Run what is asked for, until there is no more."""
-    line = Line(int(sys.argv[1]), int(sys.argv[2]))
+    interrupts = Interrupts()
+    interrupts.ignore()
+    line = Line(int(sys.argv[1]), int(sys.argv[2]), interrupts)
     for end in (int(sys.argv[1]), int(sys.argv[2])):
         os.set_inheritable(end, False)
     wait_for(os.path.join(sys.argv[3], ".whole"))
@@ -220,17 +272,17 @@ def main():
     except Exception:  # whatever keeps it from being imported
         shell = Plain(line)
     while not shell.is_over:
-        try:
-            request = line.read()
-        except KeyboardInterrupt:
-            continue  # meant for a run that has just ended
+        request = line.read()
         if request is None:
             break
         if "code" not in request:
-            continue
+            continue  # an answer for a run that was interrupted before it came
         try:
+            interrupts.listen()
             failure = shell.run(request["code"])
+            interrupts.ignore()
         except KeyboardInterrupt as error:
+            interrupts.ignore()
             failure = told(error, ["KeyboardInterrupt"])
         line.say("done", error=failure, over=shell.is_over)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -234,35 +235,93 @@ def test_someone_answers_where_clients_look_for_kernels(box: Box) -> None:
     assert box.output("bash -c ': < /dev/tcp/127.0.0.1/44771' && echo there") == "there"
 
 
+class Running:
+    """The program of a context, without a daemon around it."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        (folder / ".whole").touch()
+        ask, answer = os.pipe(), os.pipe()
+        self.process = subprocess.Popen(
+            [sys.executable, *options, RUNNER, str(ask[0]), str(answer[1]), str(folder)],
+            pass_fds=(ask[0], answer[1]),
+            stdout=subprocess.PIPE,
+            cwd=folder,
+        )
+        os.close(ask[0])
+        os.close(answer[1])
+        self.tell = os.fdopen(ask[1], "w")
+        self.hear = os.fdopen(answer[0])
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.tell.close()
+        self.hear.close()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        assert self.process.wait(10) == 0
+
+    def _send(self, request: dict) -> None:
+        self.tell.write(json.dumps(request) + "\n")
+        self.tell.flush()
+
+    def run(self, code: str) -> list[dict]:
+        self._send({"code": code})
+        said = []
+        while not said or said[-1]["type"] != "done":
+            said.append(json.loads(self.hear.readline()))
+            if said[-1]["type"] == "result":
+                self._send({})
+        return said
+
+
 def test_plain_python_does_without_ipython(tmp_path: Path) -> None:
     """As in an image whose Python is too old for the IPython that is here."""
-    ask, answer = os.pipe(), os.pipe()
-    (tmp_path / ".whole").touch()
-    process = subprocess.Popen(
-        [sys.executable, "-S", RUNNER, str(ask[0]), str(answer[1]), str(tmp_path)],
-        pass_fds=(ask[0], answer[1]),
-        stdout=subprocess.PIPE,
-        cwd=tmp_path,
-    )
-    os.close(ask[0])
-    os.close(answer[1])
-    said = []
-    with os.fdopen(ask[1], "w") as tell, os.fdopen(answer[0]) as hear:
-        for code in ("x = 1\nprint('out')\nx + 1", "1 / 0", "raise SystemExit"):
-            tell.write(json.dumps({"code": code}) + "\n")
-            tell.flush()
-            while True:
-                said.append(json.loads(hear.readline()))
-                if said[-1]["type"] == "result":
-                    tell.write("{}\n")
-                    tell.flush()
-                if said[-1]["type"] == "done":
-                    break
-    assert process.stdout is not None
-    assert process.stdout.read() == b"out\n"
-    assert process.wait(10) == 0
+    codes = ("x = 1\nprint('out')\nx + 1", "1 / 0", "raise SystemExit")
+    with Running(tmp_path, "-S") as running:
+        said = [one for code in codes for one in running.run(code)]
+        assert running.process.stdout is not None
+        assert running.process.stdout.read() == b"out\n"
     kinds = [one["type"] for one in said]
     assert kinds == ["count", "result", "done", "count", "done", "count", "done"]
     assert said[1]["data"] == {"text/plain": "2"}
     assert said[4]["error"]["ename"] == "ZeroDivisionError"
     assert said[6]["over"] is True
+
+
+@pytest.mark.parametrize("options", [("-S",), ()], ids=["plain", "ipython"])
+def test_a_storm_of_interrupts_ends_runs_and_nothing_else(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    """Execd presses until a run has ended: what comes too late hits no later run."""
+    with Running(tmp_path, *options) as running:
+        running.run("import time")
+        calm = threading.Event()
+
+        def press() -> None:
+            while not calm.wait(0.002):
+                running.process.send_signal(signal.SIGINT)
+
+        storm = threading.Thread(target=press)
+        storm.start()
+        try:
+            for number in range(40):
+                said = running.run(f"{number}\ntime.sleep(600)")
+                assert said[-1]["error"]["ename"] == "KeyboardInterrupt", said
+        finally:
+            calm.set()
+            storm.join()
+        assert running.run("6 * 7")[1]["data"] == {"text/plain": "42"}
+
+
+def test_interrupted_code_has_time_to_save(execd: httpx.Client) -> None:
+    context_id = execd.post("/code/context", json={"language": "python"}).json()["id"]
+    code = (
+        "import time\ntry:\n    time.sleep(600)\n"
+        "except KeyboardInterrupt:\n    time.sleep(0.4)\n    print('saved')"
+    )
+    timer = threading.Timer(0.5, lambda: execd.delete("/code", params={"id": context_id}))
+    timer.start()
+    assert run(execd, code, id=context_id).text() == "saved\n"
+    timer.join()
