@@ -10,8 +10,6 @@ import pytest
 
 import opensandbox_jupyter
 from opensandbox_jupyter import (
-    ConnectionConfig,
-    ConnectionConfigSync,
     Sandbox,
     SandboxManager,
     SandboxManagerSync,
@@ -95,10 +93,6 @@ def test_the_blocking_twin_has_the_same_methods_and_parameters(source: type, twi
 
     assert shape(twin) == shape(source)
     assert not any(inspect.iscoroutinefunction(m) for _, m in inspect.getmembers(twin))
-
-
-def test_both_configurations_have_the_same_fields() -> None:
-    assert list(ConnectionConfig.model_fields) == list(ConnectionConfigSync.model_fields)
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import httpx
+import pydantic
 import pytest
 
 from opensandbox_jupyter import (
@@ -113,11 +114,41 @@ def test_the_request_timeout_is_seconds_outside_and_a_timedelta_inside(
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("protocol", "ftp"), ("request_timeout", timedelta(0)), ("domian", "h")],
+    [
+        ("protocol", "ftp"),
+        ("request_timeout", timedelta(0)),
+        ("domain", 8080),
+        ("headers", {"X": 1}),
+        ("endpoint_cache_size", -1),
+        ("retry_policy", 3),
+    ],
 )
 def test_a_setting_that_cannot_be_used_is_named(field: str, value: object) -> None:
     with pytest.raises(InvalidArgumentException, match=field):
         ConnectionConfig(**{field: value})
+
+
+def test_a_misspelt_setting_is_told_the_right_spelling() -> None:
+    with pytest.raises(InvalidArgumentException, match="Did you mean domain"):
+        ConnectionConfig(domian="h")
+    with pytest.raises(AttributeError, match="domian"):
+        ConnectionConfigSync().domian = "h"  # type: ignore[attr-defined]
+
+
+def test_settings_are_read_as_people_write_them() -> None:
+    config = ConnectionConfig(request_timeout=5, use_server_proxy="true", debug=1)
+    assert config.request_timeout == timedelta(seconds=5)
+    assert (config.use_server_proxy, config.debug) == (True, True)
+
+
+def test_a_model_of_pydantic_may_hold_a_configuration() -> None:
+    class Job(pydantic.BaseModel):
+        where: ConnectionConfig
+
+    config = ConnectionConfig(domain="h", api_key=KEY)
+    assert Job(where=config).where is config
+    with pytest.raises(pydantic.ValidationError):
+        Job(where={"domain": "h"})  # type: ignore[arg-type]
 
 
 def test_a_broken_profile_is_named() -> None:
