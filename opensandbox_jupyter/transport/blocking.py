@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from contextvars import copy_context
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -31,6 +29,7 @@ from opensandbox_jupyter.transport._choice import (
 )
 from opensandbox_jupyter.transport.failures import Failure
 from opensandbox_jupyter.transport.redirects import Trail
+from opensandbox_jupyter.transport.workers_blocking import claim
 from opensandbox_jupyter.wire.base import Call, Effect, Operation, Reply, Sleep
 from opensandbox_jupyter.wire.errors import api_error
 
@@ -142,31 +141,11 @@ class BlockingTransport:
 
         Who is interrupted meanwhile still waits a little for the result, which is then undone.
         """
-        if threading.current_thread() is not threading.main_thread():
-            return self.run(operation)  # nobody interrupts it
-        results: list[T] = []
-        errors: list[BaseException] = []
-        ended = threading.Event()
-
-        def work() -> None:
-            try:
-                results.append(self.run(operation))
-            except BaseException as error:
-                errors.append(error)
-            ended.set()
-
-        thread = threading.Thread(target=copy_context().run, args=(work,), daemon=True)
-        try:
-            thread.start()
-            ended.wait()
-        except KeyboardInterrupt:
-            ended.wait(_CLEANUP_BOUND)
-            for result in results:
-                self.insist(undo(result))
-            raise
-        if errors:
-            raise errors[0]
-        return results[0]
+        return claim(
+            lambda: self.run(operation),
+            lambda result: self.insist(undo(result)),
+            patience=_CLEANUP_BOUND,
+        )
 
     def tell(self, handler: Callable[..., Any] | None, *news: object) -> Any:
         """Call a user's function, and return what it says.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
-__all__ = ["Mutex", "Signal", "Workers", "each"]
+__all__ = ["Mutex", "Signal", "Workers", "claim", "each"]
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -61,16 +61,7 @@ class Workers:
 
     def claim(self, work: Callable[[], T], undo: Callable[[T], None]) -> T:
         """Return what ``work`` gets; when interrupted meanwhile, what it gets later is undone."""
-        if threading.current_thread() is not threading.main_thread():
-            return work()  # only the main thread is interrupted
-        future: Future[T] = Future()
-        try:
-            self.start("opensandbox-claim", partial(_fulfil, future, work))
-            return future.result()
-        except BaseException as error:
-            if not (future.done() and future.exception() is error):
-                future.add_done_callback(partial(_undone, undo))
-            raise
+        return claim(work, undo, start=partial(self.start, "opensandbox-claim"))
 
     def cancel(self) -> None:
         """Threads are not cancelled: they look at the signals that they were given."""
@@ -94,16 +85,60 @@ class Workers:
             next(iter(left)).join(rest)
 
 
-def _fulfil(future: Future[T], work: Callable[[], T]) -> None:
+def claim(
+    work: Callable[[], T],
+    undo: Callable[[T], Any],
+    *,
+    start: Callable[[Callable[[], None]], None] | None = None,
+    patience: float = 0.0,
+) -> T:
+    """Return what ``work`` gets, which must not be lost: when interrupted meanwhile, it is undone.
+
+    Args:
+        work: what gets it; in a thread, since the main one is interrupted.
+        undo: given what was got.
+        start: begins the thread; by itself one that ends with the program.
+        patience: how many seconds an interrupt waits for what is still to come. What comes later
+            is undone, too, while the program lives.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return work()  # only the main thread is interrupted
+    got: list[T] = []
+    errors: list[BaseException] = []
+    lock, ended = threading.Lock(), threading.Event()
+    is_wanted = True
+
+    def run() -> None:
+        try:
+            result = work()
+            with lock:
+                got.append(result)
+                is_late = not is_wanted
+            if is_late:
+                undo(result)
+        except BaseException as error:
+            errors.append(error)
+        ended.set()
+
     try:
-        future.set_result(work())
-    except BaseException as error:
-        future.set_exception(error)
+        (start or _start)(partial(copy_context().run, run))
+        ended.wait()
+        if not errors:
+            return got[0]
+    except KeyboardInterrupt:
+        with lock:
+            is_wanted = False
+            in_time = list(got)
+        if in_time:
+            undo(in_time[0])
+        else:
+            ended.wait(patience)
+        raise
+    raise errors[0]
 
 
-def _undone(undo: Callable[[T], None], future: Future[T]) -> None:
-    if future.exception() is None:
-        undo(future.result())
+def _start(work: Callable[[], None]) -> None:
+    threading.Thread(target=work, name="opensandbox-claim", daemon=True).start()
 
 
 def each(work: Callable[[A], T], arguments: Iterable[A], *, at_once: int) -> list[T]:
@@ -111,5 +146,7 @@ def each(work: Callable[[A], T], arguments: Iterable[A], *, at_once: int) -> lis
     todo = list(arguments)
     if len(todo) < 2:
         return [work(argument) for argument in todo]
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(min(at_once, len(todo)), "opensandbox-each") as executor:
         return list(executor.map(work, todo))
