@@ -29,7 +29,8 @@ _decode = msgspec.json.Decoder().decode
 _ELSEWHERE = "The server points elsewhere: use that address, or let follow_redirects=True go there."
 _HINTS = {
     **dict.fromkeys((301, 302, 303, 307, 308), _ELSEWHERE),
-    401: "Set OPEN_SANDBOX_API_KEY, or pass ConnectionConfig(api_key=...).",
+    401: "Set OPEN_SANDBOX_API_KEY, or pass ConnectionConfig(api_key=...). "
+    "A key in a profile goes only to the domain that stands beside it.",
     403: "The server knows the caller but does not allow this.",
     409: "Look at the sandbox's state with get_info(): it does not allow this now.",
     429: "Wait a little and try again.",

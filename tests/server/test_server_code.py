@@ -318,10 +318,12 @@ def test_a_storm_of_interrupts_ends_runs_and_nothing_else(
 def test_interrupted_code_has_time_to_save(execd: httpx.Client) -> None:
     context_id = execd.post("/code/context", json={"language": "python"}).json()["id"]
     code = (
-        "import time\ntry:\n    time.sleep(600)\n"
+        "import time\ntry:\n    print('begun', flush=True)\n    time.sleep(600)\n"
         "except KeyboardInterrupt:\n    time.sleep(0.4)\n    print('saved')"
     )
-    timer = threading.Timer(0.5, lambda: execd.delete("/code", params={"id": context_id}))
-    timer.start()
-    assert run(execd, code, id=context_id).text() == "saved\n"
-    timer.join()
+    body = {"code": code, "context": {"id": context_id}}
+    with execd.stream("POST", "/code", json=body) as answer:
+        lines = answer.iter_lines()
+        assert any("begun" in line for line in lines)
+        assert execd.delete("/code", params={"id": context_id}).status_code == 200
+        assert any("saved" in line for line in lines)
