@@ -16,6 +16,9 @@ A = TypeVar("A")
 
 Mutex = threading.Lock
 
+_GLANCE = 0.5
+"""Seconds after which a wait begins anew: an interrupt just before a wait does not end it."""
+
 
 class Signal:
     """Something that has happened, or not yet."""
@@ -122,7 +125,8 @@ def claim(
 
     try:
         (start or _start)(partial(copy_context().run, run))
-        ended.wait()
+        while not ended.wait(_GLANCE):
+            pass
         if not errors:
             return got[0]
     except KeyboardInterrupt:
