@@ -25,6 +25,7 @@ from opensandbox_jupyter.exceptions import (
     SandboxRateLimitException,
     SandboxTimeoutException,
 )
+from opensandbox_jupyter.retry import JitterMode, RetryPolicy
 from opensandbox_jupyter.wire import events
 from opensandbox_jupyter.wire.base import Call, Operation, Origin, Part
 from opensandbox_jupyter.wire.errors import expect
@@ -98,6 +99,8 @@ KINDS: dict[str, tuple[Callable[[Colour, Origin], Awaitable[object]], str]] = {
     "command": (command, "run_command"),
     "socket": (socket, "attach_pty"),
 }
+BRISK = RetryPolicy(initial_backoff=timedelta(milliseconds=1), jitter=JitterMode.NONE)
+"""Tries as often as by default, with hardly a pause."""
 READ_AS_JSON = ("unary", "listing")
 READ_AS_BYTES = ("download", "chunks")
 
@@ -179,8 +182,9 @@ ANSWERS = {
 async def any_client(request: pytest.FixtureRequest) -> AsyncIterator[Colour]:
     """A client of each colour, our own and over httpx."""
     colour, _, through = request.param.partition("-")
-    options: dict[str, Any] = {"request_timeout": timedelta(seconds=20)}
+    options: dict[str, Any] = {"request_timeout": timedelta(seconds=20), "retry_policy": BRISK}
     if through:
+        del options["retry_policy"]  # who brings a transport says himself whether it tries again
         transports = {"async": httpx.AsyncHTTPTransport, "blocking": httpx.HTTPTransport}
         options["transport"] = transports[colour](verify=False)
     client = (Async if colour == "async" else Blocking)(**options)
@@ -281,6 +285,6 @@ async def test_a_proxy_that_refuses_is_one_typed_error(
         for address in ("http://far.example", "https://far.example"):
             for kind in ("unary", "command", "socket"):
                 with pytest.raises(SandboxException) as caught:
-                    await KINDS[kind][0](colour(), Origin(address))
+                    await KINDS[kind][0](colour(retry_policy=BRISK), Origin(address))
                 assert caught.value.operation == KINDS[kind][1]
                 assert "password" not in str(caught.value)
