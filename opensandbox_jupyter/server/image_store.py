@@ -9,17 +9,16 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from opensandbox_jupyter.exceptions import InvalidArgumentException, SandboxException
-from opensandbox_jupyter.hosting.removal import remove_tree
 from opensandbox_jupyter.runtime_file import private_directory
 from opensandbox_jupyter.server.archives import ImageConfig, unpack
 from opensandbox_jupyter.server.clock import wall
 from opensandbox_jupyter.server.copying import copy_tree
+from opensandbox_jupyter.server.trash import Trash
 
 __all__ = ["ImageStore", "StoredImage"]
 
@@ -45,7 +44,7 @@ class ImageStore:
 
     def __init__(self, data: Path) -> None:
         self._homes = private_directory(data / "images")
-        self._trash = private_directory(data / "trash")
+        self._trash = Trash(data)
 
     def find(self, name: str) -> StoredImage | None:
         """Return the image of that name, if it is here."""
@@ -75,7 +74,7 @@ class ImageStore:
         except OSError as error:
             raise SandboxException(f"{archive} could not be imported: {error}") from error
         finally:
-            self._drop(home)
+            self._trash.remove(home)
 
     def add_tree(self, tree: Path, name: str, config: ImageConfig, base: str) -> StoredImage:
         """Copy ``tree``, in which nothing changes meanwhile, as the image ``name``.
@@ -91,13 +90,13 @@ class ImageStore:
         except OSError as error:
             raise SandboxException(f"The image could not be kept: {error}") from error
         finally:
-            self._drop(home)
+            self._trash.remove(home)
 
     def remove(self, name: str) -> bool:
         """Remove an image; sandboxes that were made from it go on. Return whether it was here."""
         home = self._homes / _key(name)
         is_here = home.exists()
-        self._drop(home)
+        self._trash.remove(home)
         return is_here
 
     def halves(self) -> list[Path]:
@@ -121,7 +120,7 @@ class ImageStore:
     def _settle(self, home: Path, image: StoredImage) -> StoredImage:
         (home / _ABOUT).write_bytes(msgspec.json.encode(image))
         final = self._homes / _key(image.name)
-        self._drop(final)
+        self._trash.remove(final)
         home.rename(final)
         return image
 
@@ -132,13 +131,6 @@ class ImageStore:
             return msgspec.json.decode((home / _ABOUT).read_bytes(), type=StoredImage)
         except (OSError, msgspec.DecodeError):
             return None
-
-    def _drop(self, home: Path) -> None:
-        trash = self._trash / uuid.uuid4().hex
-        with suppress(FileNotFoundError):
-            home.rename(trash)
-            with suppress(OSError):
-                remove_tree(trash)
 
 
 def _key(name: str) -> str:

@@ -40,12 +40,14 @@ from opensandbox_jupyter.server.snapshot_calls import snapshot_routes
 from opensandbox_jupyter.server.snapshots import Snapshots
 from opensandbox_jupyter.server.template_calls import template_routes
 from opensandbox_jupyter.server.templates import Templates
+from opensandbox_jupyter.server.trash import Trash
 from opensandbox_jupyter.server.volumes import Volumes
 from opensandbox_jupyter.server.workshop import Workshop
 
 __all__ = ["Options", "serve"]
 
 _LOG = logging.getLogger(__name__)
+_TRASH_PATIENCE = 5.0
 
 
 @dataclass(frozen=True)
@@ -107,11 +109,12 @@ class _Serving:
         self._nonce = secrets.token_hex(16)
         self._policy = Policy(options.api_key or secrets.token_urlsafe(32), host=options.host)
         self._touched = time.monotonic()
-        volumes = Volumes(options.places.data, options.host_paths)
+        self._trash = trash = Trash(options.places.data)
+        volumes = Volumes(options.places.data, trash, options.host_paths)
         library = Library(options.places.cache)
-        workshop = Workshop(options.places.data, options.places.run, volumes, library)
+        workshop = Workshop(options.places.data, options.places.run, volumes, library, trash)
         records = Records(options.places.data / "records.sqlite")
-        self._snapshots = Snapshots(records, options.places.data)
+        self._snapshots = Snapshots(records, options.places.data, trash)
         images = ImageStore(options.places.data)
         self._sandboxes = Sandboxes(records, workshop, self._snapshots, images, options.spares)
         self._layer = workshop.layer
@@ -157,12 +160,14 @@ class _Serving:
         with _bind(options.host, options.port) as listener:
             policy.port = self._sandboxes.server_port = listener.getsockname()[1]
             try:
+                await asyncio.to_thread(self._trash.empty)
                 await self._sandboxes.recover()
                 await templates.recover()
                 await self._announce(server, listener)
             finally:
                 await templates.close()
                 await self._sandboxes.close()
+                await asyncio.to_thread(self._trash.close, _TRASH_PATIENCE)
 
     async def _announce(self, server: uvicorn.Server, listener: socket.socket) -> None:
         path = self._options.places.runtime_file

@@ -10,12 +10,12 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from opensandbox_jupyter.hosting.removal import remove_tree
 from opensandbox_jupyter.runtime_file import private_directory
 from opensandbox_jupyter.server.clock import wall
 from opensandbox_jupyter.server.copying import copy_tree
 from opensandbox_jupyter.server.errors import Refusal
 from opensandbox_jupyter.server.records import Record, Records, Snapshot
+from opensandbox_jupyter.server.trash import Trash
 
 __all__ = ["Snapshots"]
 
@@ -26,10 +26,10 @@ _AT_ONCE = 2
 class Snapshots:
     """Every snapshot that there is: its record, and its files below the data directory."""
 
-    def __init__(self, records: Records, data: Path) -> None:
+    def __init__(self, records: Records, data: Path, trash: Trash) -> None:
         self._shelf = records.snapshots
         self._homes = private_directory(data / "snapshots")
-        self._trash = private_directory(data / "trash")
+        self._trash = trash
         self._known: dict[str, Snapshot] = {}
         self._readers: dict[str, int] = {}
         self._halt = threading.Event()
@@ -85,7 +85,7 @@ class Snapshots:
                 copy_tree, layer, home / "root", halt=self._halt
             )
         except OSError as error:
-            await asyncio.to_thread(self._drop, home)
+            await asyncio.to_thread(self._trash.throw, home)
             self.fail(snapshot, f"The files could not be copied: {error}")
         else:
             self._say(snapshot, "Ready", "snapshot_ready", "")
@@ -122,32 +122,21 @@ class Snapshots:
             if snapshot.state == "Deleting":
                 await self._remove(snapshot)
             elif snapshot.state == "Creating":
-                await asyncio.to_thread(self._drop, self._homes / snapshot.id)
+                await asyncio.to_thread(self._trash.throw, self._homes / snapshot.id)
                 self.fail(snapshot, "The server ended before the files were copied.")
         for path in list(self._homes.iterdir()):
             if path.name not in self._known:
-                await asyncio.to_thread(self._drop, path)
+                await asyncio.to_thread(self._trash.throw, path)
 
     def close(self) -> None:
         """End copies that are under way."""
         self._halt.set()
 
     async def _remove(self, snapshot: Snapshot) -> None:
-        await asyncio.to_thread(self._drop, self._homes / snapshot.id)
+        await asyncio.to_thread(self._trash.throw, self._homes / snapshot.id)
         self._shelf.remove(snapshot.id)
         self._known.pop(snapshot.id, None)
         self._readers.pop(snapshot.id, None)
-
-    def _drop(self, home: Path) -> None:
-        trash = self._trash / uuid.uuid4().hex
-        try:
-            home.rename(trash)
-        except FileNotFoundError:
-            return
-        try:
-            remove_tree(trash)
-        except OSError as error:
-            _LOG.warning("could not remove %s: %s", trash, error)
 
     def _say(self, snapshot: Snapshot, state: str, reason: str, message: str) -> None:
         snapshot.state, snapshot.reason, snapshot.message = state, reason, message[:1000]

@@ -10,15 +10,14 @@ import contextlib
 import errno
 import os
 import re
-import uuid
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from opensandbox_jupyter.hosting.removal import remove_tree
 from opensandbox_jupyter.runtime_file import private_directory
 from opensandbox_jupyter.server.errors import Refusal
 from opensandbox_jupyter.server.identity import is_host_root, shared_uid
 from opensandbox_jupyter.server.records import Volume
+from opensandbox_jupyter.server.trash import Trash
 
 __all__ = ["Held", "Volumes"]
 
@@ -61,9 +60,9 @@ class Held:
 class Volumes:
     """The named volumes of this server, and which host paths it may lend."""
 
-    def __init__(self, data: Path, allowed: Sequence[Path] = ()) -> None:
+    def __init__(self, data: Path, trash: Trash, allowed: Sequence[Path] = ()) -> None:
         self._homes = private_directory(data / "volumes")
-        self._trash = private_directory(data / "trash")
+        self._trash = trash
         self._allowed = [Path(os.path.realpath(path)) for path in allowed]
 
     def check(self, volumes: Iterable[Volume]) -> None:
@@ -86,10 +85,8 @@ class Volumes:
         """Remove the claims that shall not outlive their sandbox, unless others use them."""
         for volume in volumes:
             if volume.claim and volume.is_temporary and volume.claim not in used:
-                trash = self._trash / uuid.uuid4().hex
                 with contextlib.suppress(OSError):
-                    (self._homes / volume.claim).rename(trash)
-                    remove_tree(trash)
+                    self._trash.throw(self._homes / volume.claim)
 
     def _open_claim(self, volume: Volume) -> int:
         if not _NAME.fullmatch(volume.claim):

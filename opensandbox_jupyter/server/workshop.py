@@ -8,7 +8,6 @@ import functools
 import hashlib
 import logging
 import os
-import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,6 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from opensandbox_jupyter.hosting.removal import remove_tree
 from opensandbox_jupyter.runtime_file import private_directory
 from opensandbox_jupyter.server import cgroups, probe, provision, rootfs, seccomp
 from opensandbox_jupyter.server.cgroups import Cgroups, Group, Limits
@@ -38,6 +36,7 @@ from opensandbox_jupyter.server.probe import Tools
 from opensandbox_jupyter.server.process import Confined
 from opensandbox_jupyter.server.records import Record
 from opensandbox_jupyter.server.start import Plan, launch
+from opensandbox_jupyter.server.trash import Trash
 from opensandbox_jupyter.server.volumes import Held, Volumes
 from opensandbox_jupyter.server.ways_out import WayOut
 
@@ -70,11 +69,13 @@ class Started:
 class Workshop:
     """Makes and removes what a sandbox consists of, below a data and a runtime directory."""
 
-    def __init__(self, data: Path, run: Path, volumes: Volumes, library: Library) -> None:
+    def __init__(
+        self, data: Path, run: Path, volumes: Volumes, library: Library, trash: Trash
+    ) -> None:
         self._volumes = volumes
         self._library = library
         self._homes = private_directory(data / "sandboxes")
-        self._trash = private_directory(data / "trash")
+        self._trash = trash
         sockets = private_directory(run / "sockets")
         self._sockets = os.open(sockets, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._cgroups: Cgroups | None = cgroups.detect(_short_name(data))
@@ -233,20 +234,13 @@ class Workshop:
         self._volumes.drop(record.volumes, used)
 
     def remove(self, record: Record) -> None:
-        """Free the disk. Blocks."""
-        home = self._homes / record.id
-        trash = self._trash / uuid.uuid4().hex
-        try:
-            home.rename(trash)
-        except FileNotFoundError:
-            return
-        _try_remove(trash)
+        """Free the disk. Blocks for a moment."""
+        self._trash.throw(self._homes / record.id)
 
     def sweep(self) -> None:
-        """Remove what an earlier server left half-removed. Blocks."""
+        """Remove what an earlier server left beside files. Blocks."""
         if self._cgroups is not None:
             self._cgroups.sweep()
-        self._empty_trash()
         for name in os.listdir(self._sockets):
             os.unlink(name, dir_fd=self._sockets)
 
@@ -271,12 +265,7 @@ class Workshop:
         """Remove files of sandboxes that no record knows. Blocks."""
         for path in self._homes.iterdir():
             if path.name not in known:
-                path.rename(self._trash / uuid.uuid4().hex)
-        self._empty_trash()
-
-    def _empty_trash(self) -> None:
-        for path in self._trash.iterdir():
-            _try_remove(path)
+                self._trash.throw(path)
 
     def _make_group(self, record: Record) -> Group | None:
         if self._cgroups is None:
@@ -293,14 +282,6 @@ class Workshop:
 
 
 _why_not = functools.cache(probe.why_not)
-
-
-def _try_remove(path: Path) -> None:
-    """Remove a tree; what cannot be removed now is tried again when the server starts."""
-    try:
-        remove_tree(path)
-    except OSError as error:
-        _LOG.warning("could not remove %s: %s", path, error)
 
 
 def _short_name(path: Path) -> str:

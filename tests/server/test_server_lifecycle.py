@@ -314,7 +314,9 @@ def test_hard_trees_are_deleted(server: Running, client: httpx.Client, create: C
         "END"
     )
     assert client.delete(f"/v1/sandboxes/{box.id}").status_code == 204
-    assert not list((server.home / "opensandbox/data/trash").iterdir())
+    assert not list((server.home / "opensandbox/data/sandboxes").glob(box.id))
+    trash = server.home / "opensandbox/data/trash"
+    assert wait_until(lambda: not list(trash.iterdir()), 120)
 
 
 def test_a_dead_sandbox_is_noticed(server: Running, client: httpx.Client, create: Create) -> None:
