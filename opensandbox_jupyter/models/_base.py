@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import (
     AliasChoices,
+    AliasGenerator,
     BaseModel,
     ConfigDict,
     ValidationError,
@@ -44,7 +45,13 @@ def sentence(error: Any) -> str:
 
 
 class LifecycleModel(Model):
-    """A model whose wire names are camelCase."""
+    """A model of an answer, whose wire names are camelCase. It is dumped in its own."""
+
+    model_config = ConfigDict(alias_generator=AliasGenerator(validation_alias=to_camel))
+
+
+class CamelModel(Model):
+    """The same, dumped in wire names where ``by_alias`` asks for them."""
 
     model_config = ConfigDict(alias_generator=to_camel)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from opensandbox_jupyter.models._base import LifecycleModel
+from opensandbox_jupyter.models._base import CamelModel
 
 __all__ = ["DiagnosticContent"]
 
 
-class DiagnosticContent(LifecycleModel):
+class DiagnosticContent(CamelModel):
     """Logs or events of a sandbox: in ``content``, or to be fetched from ``content_url``.
 
     ``content_length`` is in bytes; ``truncated`` tells that there was more.

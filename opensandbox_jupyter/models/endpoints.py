@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from opensandbox_jupyter.models.dumping import Dumped
 from opensandbox_jupyter.secrecy import Unpicklable
 
 __all__ = ["SandboxEndpoint"]
 
 
 @dataclass(frozen=True, slots=True)
-class SandboxEndpoint(Unpicklable):
+class SandboxEndpoint(Unpicklable, Dumped):
     """Where a port of a sandbox is reached.
 
     ``endpoint`` is ``host[:port][/path]`` without a scheme; ``headers`` go with every request.

@@ -13,6 +13,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from opensandbox_jupyter.models._base import Model, Request
+from opensandbox_jupyter.models.dumping import Dumped
 from opensandbox_jupyter.models.durations import duration
 from opensandbox_jupyter.models.execution import (
     Execution,
@@ -70,7 +71,7 @@ class CommandStatus(Model):
 
 
 @dataclass(slots=True)
-class CommandLogs:
+class CommandLogs(Dumped):
     """Output of a background command from a cursor on; ``cursor`` is where to go on (bytes)."""
 
     content: str

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from opensandbox_jupyter.models.drawing import drawn
+from opensandbox_jupyter.models.dumping import Dumped
 from opensandbox_jupyter.models.output import KeptOutput, OutputMessage
 
 __all__ = [
@@ -29,7 +30,7 @@ Handler = Callable[[_Event], Awaitable[None] | None]
 
 
 @dataclass(slots=True)
-class ExecutionResult:
+class ExecutionResult(Dumped):
     """A rich result of code: its plain text, and every other MIME type in ``extra_properties``.
 
     In a notebook it shows its plain text and its pictures. Whatever else came from a sandbox, such
@@ -51,7 +52,7 @@ class ExecutionResult:
 
 
 @dataclass(slots=True)
-class ExecutionError:
+class ExecutionError(Dumped):
     """How an execution failed. For a command, ``value`` is the exit code as text."""
 
     name: str
@@ -61,7 +62,7 @@ class ExecutionError:
 
 
 @dataclass(slots=True)
-class ExecutionComplete:
+class ExecutionComplete(Dumped):
     """An execution succeeded; ``execution_time_in_millis`` is measured by the daemon."""
 
     timestamp: int = 0
@@ -69,7 +70,7 @@ class ExecutionComplete:
 
 
 @dataclass(slots=True)
-class ExecutionInit:
+class ExecutionInit(Dumped):
     """An execution began; ``id`` names it in ``interrupt`` and ``get_command_status``."""
 
     id: str
@@ -96,7 +97,7 @@ class _Lazy:
 
 
 @dataclass(slots=True)
-class ExecutionLogs(_Lazy):
+class ExecutionLogs(_Lazy, Dumped):
     """All output of an execution, piece by piece, in the order in which it came.
 
     The pieces of a run are kept as text and become lists when they are first looked at. Of more
@@ -137,7 +138,7 @@ class ExecutionLogs(_Lazy):
 
 
 @dataclass(slots=True)
-class Execution:
+class Execution(Dumped):
     """What became of a command or of a piece of code.
 
     ``exit_code`` is 0 after success, the command's own code after failure, and ``None`` when it
@@ -171,6 +172,16 @@ class Execution:
         """Standard output without its last line end, then the results, a line each."""
         body = self.stdout.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
         return "\n".join([body] * bool(body) + [r.text for r in self.result if r.text])
+
+    def __str__(self) -> str:
+        """Return what a person would like to see: output, error output, and how it failed."""
+        parts = [self.text] * bool(self.stdout or self.result)
+        if self.stderr:
+            lines = self.stderr.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
+            parts.append(f"[stderr]\n{lines}")
+        if self.error:
+            parts.append(f"[error] {self.error.name}: {self.error.value}")
+        return "\n".join(parts)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         ended = f"{self.error.name}: {self.error.value}" if self.error else ""

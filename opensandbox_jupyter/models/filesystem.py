@@ -62,7 +62,9 @@ class EntryInfo(Model):
 
     path: str
     entry_type: str | None = Field(
-        default=None, validation_alias=AliasChoices("type", "entry_type")
+        default=None,
+        validation_alias=AliasChoices("type", "entry_type"),
+        serialization_alias="type",
     )
     mode: int
     owner: str

@@ -9,6 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from opensandbox_jupyter.models.dumping import Dumped
+
 __all__ = ["MOST_KEPT", "KeptOutput", "OutputMessage"]
 
 MOST_KEPT = 256 * 1024 * 1024
@@ -19,7 +21,7 @@ _LARGE = 256 * 1024
 
 
 @dataclass(slots=True)
-class OutputMessage:
+class OutputMessage(Dumped):
     """A piece of output, line ends included, also where a daemon took them away.
 
     ``timestamp`` is Unix ms.

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AliasChoices, Field
 
-from opensandbox_jupyter.models._base import LifecycleModel, LifecycleRequest
+from opensandbox_jupyter.models._base import CamelModel, LifecycleModel, LifecycleRequest
 from opensandbox_jupyter.models.sandboxes import PaginationInfo, Text
 
 __all__ = [
@@ -57,7 +57,7 @@ class TemplateReadiness(LifecycleRequest):
     warmup_seconds: int | None = None
 
 
-class TemplateStatus(LifecycleModel):
+class TemplateStatus(CamelModel):
     """How far a template is; ``message`` says why it failed."""
 
     phase: str
@@ -81,14 +81,16 @@ class CreateTemplateRequest(LifecycleRequest):
 class TemplateInfo(LifecycleModel):
     """A template. Sandboxes begin from it once its phase is ``Succeeded``. Times are UTC."""
 
-    template_id: str
+    template_id: str = Field(serialization_alias="templateId")
     image: str
     publish: str
     format: str = "overlaybd"
     status: TemplateStatus
     created_at: datetime
     updated_at: datetime
-    resource_limits: dict[str, str] | None = None
+    resource_limits: dict[str, str] | None = Field(
+        default=None, serialization_alias="resourceLimits"
+    )
     entrypoint: list[str] | None = None
     env: dict[str, str] | None = Field(default=None, repr=False)
     metadata: dict[str, str] | None = None

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from opensandbox_jupyter.models._base import LifecycleModel, LifecycleRequest, OrNewer
+from opensandbox_jupyter.models._base import CamelModel, LifecycleModel, LifecycleRequest, OrNewer
 from opensandbox_jupyter.models.sandboxes import Text
 from opensandbox_jupyter.secrecy import Unpicklable
 
@@ -94,7 +94,7 @@ class CredentialBinding(LifecycleRequest):
     auth: CredentialAuth
 
 
-class CredentialMetadata(LifecycleModel):
+class CredentialMetadata(CamelModel):
     """What may be told of a credential."""
 
     name: str

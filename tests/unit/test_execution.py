@@ -176,3 +176,22 @@ def test_a_notebook_shows_how_a_run_ended_and_no_endless_text() -> None:
 
     assert shown.endswith("x\nOh: no")
     assert len(shown) < 110_000
+
+
+def test_an_execution_is_told_as_text_and_written_down_as_a_model() -> None:
+    frames: list[dict[str, object]] = [
+        {"type": "init", "text": "e1", "timestamp": 1, "exact": True},
+        {"type": "stdout", "text": "one\r\n\n", "timestamp": 2},
+        {"type": "stderr", "text": "two\n", "timestamp": 3},
+        *fail("3")[1:],
+    ]
+    execution = read(wire(frames), [])
+
+    assert str(execution) == "one\n[stderr]\ntwo\n[error] CommandExecError: 3"
+    assert str(read(wire([STREAM[0], STREAM[-1]]), [])) == ""
+    told = execution.model_dump()
+    assert (told["id"], told["exit_code"], told["complete"]) == ("e1", 3, None)
+    assert told["logs"]["stdout"] == [{"text": "one\r\n\n", "timestamp": 2, "is_error": False}]
+    assert json.loads(execution.model_dump_json()) == told
+    assert "complete" not in execution.model_dump(exclude_none=True)
+    assert execution.logs.stderr[0].model_dump(mode="json")["is_error"] is True
