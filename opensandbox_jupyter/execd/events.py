@@ -74,7 +74,8 @@ class Encoder:
         stream: ``stdout`` or ``stderr``.
         lines: one event a line, or else events of up to 64 Ki characters.
 
-    Text that waits to become an event is in ``held``: the start of a line, or of a chunk.
+    Text that waits to become an event is in ``held``: the start of a line, or of a chunk. A chunk
+    ends where a line does, but for one that is full, and for what was held long enough.
     """
 
     __slots__ = ("_decoder", "_lines", "_stream", "held")
@@ -99,6 +100,17 @@ class Encoder:
         if final:
             text += self._decoder.decode(b"", final=True)
         return self._chunks(text) if text else b""
+
+    @property
+    def has_lines(self) -> bool:
+        """Whether whole lines are held, as they are where an event may have many."""
+        return "\n" in self.held
+
+    def flush_lines(self) -> bytes:
+        """Return the whole lines that are held, as events, and hold the rest."""
+        cut = self.held.rfind("\n") + 1
+        text, self.held = self.held[:cut], self.held[cut:]
+        return self._chunks(text)
 
     def _encode(self, text: str) -> bytes:
         if not self._lines:

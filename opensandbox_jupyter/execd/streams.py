@@ -117,8 +117,6 @@ class CommandStream:
 
     def __init__(self, execution: Source, output: Output, *, lines: bool) -> None:
         self._execution, self._output = execution, output
-        self._hold = _HOLD_LINE if lines else _HOLD_CHUNK
-        self._lines = lines
         self._encoders = {name: Encoder(name, lines=lines) for name in ("stdout", "stderr")}
         self._due: dict[str, float] = {}
         self._sent = 0.0
@@ -192,10 +190,13 @@ class CommandStream:
         for stream, encoder in self._encoders.items():
             if final:
                 out += encoder.flush(final=True)
-            elif encoder.held:
-                since = now if self._lines else self._sent
-                if now >= self._due.setdefault(stream, since + self._hold):
-                    out += encoder.flush()
+            elif encoder.has_lines:
+                due = self._due[stream] = self._sent + _HOLD_CHUNK
+                if now >= due:
+                    out += encoder.flush_lines()
+                    self._due[stream] = now + _HOLD_LINE
+            elif encoder.held and now >= self._due.setdefault(stream, now + _HOLD_LINE):
+                out += encoder.flush()
             if not encoder.held:
                 self._due.pop(stream, None)
         if out:

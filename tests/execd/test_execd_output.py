@@ -91,6 +91,15 @@ async def test_every_line_of_many(client: httpx.AsyncClient, headers: dict[str, 
         assert all(text.count("\n") <= 1 for text in done.texts())
 
 
+async def test_a_piece_of_many_lines_ends_where_a_line_does(client: httpx.AsyncClient) -> None:
+    script = (
+        "printf one; sleep 0.002; echo; printf 'two\\nthree'; sleep 0.002; echo; sleep 0.2; echo"
+    )
+    done = await run(client, script, **CHUNKS)
+    assert done.stdout == "one\ntwo\nthree\n\n"
+    assert all(text.endswith("\n") for text in done.texts())
+
+
 @MODES
 async def test_one_very_long_line(client: httpx.AsyncClient, headers: dict[str, str]) -> None:
     done = await run(client, "head -c 20000000 /dev/zero | tr '\\0' x; echo", **headers)
