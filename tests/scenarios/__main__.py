@@ -19,8 +19,8 @@ from importlib import import_module
 from typing import Any
 
 ROOMS = (
-    "lifecycle", "commands", "files", "code", "network", "keeping", "isolation", "mistakes",
-    "beyond",
+    "lifecycle", "commands", "files", "code", "network", "keeping", "isolation", "pools",
+    "mistakes", "beyond",
 )  # fmt: skip
 Step = tuple[str, Callable[..., Any]]
 
