@@ -277,7 +277,8 @@ class ConnectionConfig(_Connection["httpx.AsyncBaseTransport"]):
         endpoint_cache_size: how many are kept; 0 means 1024.
         endpoint_cache_disabled: look them up each time.
         disable_metrics: taken for programs that set it; this SDK never reports anything to anybody.
-        enable_tracing: make a span of OpenTelemetry for each call (the extra ``tracing``).
+        enable_tracing: make a span of OpenTelemetry for each call, and for each warm-up of a pool
+            and its phases (the extra ``tracing``).
 
     Raises:
         InvalidArgumentException: for a value that cannot be used.

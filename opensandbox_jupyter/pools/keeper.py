@@ -16,6 +16,7 @@ from opensandbox_jupyter.pools.config import AsyncPoolConfig
 from opensandbox_jupyter.pools.disposal import Disposal
 from opensandbox_jupyter.pools.making import Maker
 from opensandbox_jupyter.pools.rules import Allowance, Health, replenishment
+from opensandbox_jupyter.pools.spans import WarmUp
 from opensandbox_jupyter.pools.stores import (
     reap_expired_idle_with_min_ttl_async,
     try_take_idle_with_min_ttl_async,
@@ -26,6 +27,7 @@ from opensandbox_jupyter.pools.types import (
     PoolLifecycleState,
     TakeIdleResult,
 )
+from opensandbox_jupyter.transport._choice import tracer
 from opensandbox_jupyter.transport.workers_aio import Mutex, Signal, Workers
 
 if TYPE_CHECKING:
@@ -43,7 +45,9 @@ _GRACE = 30.0  # as long as a request may take: what is being made is better wai
 class Keeper:
     """One run of a pool. Of all who share a pool, one at a time is the primary, who fills it."""
 
-    def __init__(self, config: AsyncPoolConfig, maker: Maker, open_manager: OpenManager) -> None:
+    def __init__(
+        self, config: AsyncPoolConfig, maker: Maker, open_manager: OpenManager, generation: int
+    ) -> None:
         self.config = config
         self.maker = maker
         self.state = PoolLifecycleState.RUNNING
@@ -55,6 +59,8 @@ class Keeper:
         self._warming = 0
         self._allowance = Allowance(config.warmup_create_qps)
         self._is_primary = False
+        self._generation, self._epoch = generation, 0
+        self._tracer = tracer(config.connection_config.enable_tracing)
         self._is_troubled = False
         self._is_finished = False
         self._lock = threading.Lock()
@@ -175,10 +181,15 @@ class Keeper:
         elif self.state is not PoolLifecycleState.RUNNING:
             await store.renew_primary_lock(name, owner, ttl)
         elif await store.try_acquire_primary_lock(name, owner, ttl):
-            self._is_primary = True
+            self._lead(True)
             await self._fill()
         else:
-            self._is_primary = False
+            self._lead(False)
+
+    def _lead(self, is_primary: bool) -> None:
+        """Note whether this is the primary; each change of that is an epoch."""
+        self._epoch += self._is_primary is not is_primary
+        self._is_primary = is_primary
 
     async def _fill(self) -> None:
         """Begin as many warm-ups as are wanted, or end what is too much."""
@@ -214,7 +225,8 @@ class Keeper:
         with self._lock:
             self._warming += 1
         try:
-            self.workers.start(f"opensandbox-warmup-{self.config.pool_name}", self._warm_up)
+            warm_up = partial(self._warm_up, time.time_ns())
+            self.workers.start(f"opensandbox-warmup-{self.config.pool_name}", warm_up)
         except BaseException:
             self._end_warm_up()
             raise
@@ -224,16 +236,34 @@ class Keeper:
             self._warming -= 1
         self.nudge()
 
-    async def _warm_up(self) -> None:
+    def _told(self, begin: int) -> WarmUp:
+        """Return what tells of a warm-up that was decided at a Unix time in ns."""
+        config = self.config
+        attributes: dict[str, str | int] = {}
+        if self._tracer is not None:
+            image = config.creation_spec.image
+            attributes = {
+                "pool.name": config.pool_name,
+                "pool.owner": self._owner,
+                "pool.run.generation": self._generation,
+                "pool.leader.epoch": self._epoch,
+                "sandbox.image": image if isinstance(image, str) else image.image,
+            }
+        return WarmUp(self._tracer, attributes, begin)
+
+    async def _warm_up(self, begin: int) -> None:
         try:
-            with self.operation():
-                sandbox = await self.make(PooledSandboxCreateReason.WARMUP)
+            with self.operation(), self._told(begin) as warm_up:
+                with warm_up.phase("create"):
+                    sandbox = await self.make(PooledSandboxCreateReason.WARMUP)
+                warm_up.is_of(sandbox.id)
                 try:
-                    await self.maker.prepare(sandbox, self._stopping)
+                    await self.maker.prepare(sandbox, self._stopping, warm_up)
                 except BaseException:
                     await self.dispose(sandbox)
                     raise
-                await self.workers.whole(partial(self._commit, sandbox))
+                with warm_up.phase("commit"):
+                    await self.workers.whole(partial(self._commit, sandbox, warm_up))
             with self._lock:
                 self.health.succeeded()
         except (PoolNotRunningException, PoolDestroyedException) as error:
@@ -245,12 +275,14 @@ class Keeper:
         finally:
             self._end_warm_up()
 
-    async def _commit(self, sandbox: Sandbox) -> None:
+    async def _commit(self, sandbox: Sandbox, warm_up: WarmUp) -> None:
         """Give a warm sandbox to the store, or end it. From then on it may be anybody's."""
         store, name = self.config.state_store, self.config.pool_name
         owner, ttl = self._owner, self.config.primary_lock_ttl
         try:
-            if self._stopping.is_set() or not await store.renew_primary_lock(name, owner, ttl):
+            stopped = self._stopping.is_set()
+            if stopped or not await store.renew_primary_lock(name, owner, ttl):
+                warm_up.drop("run_retired" if stopped else "leadership_lost")
                 raise PoolNotRunningException("Another owner keeps the pool now, or nobody.")
             await store.put_idle(name, sandbox.id)
         except BaseException:

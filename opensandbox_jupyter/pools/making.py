@@ -16,6 +16,7 @@ from opensandbox_jupyter.transport.workers_aio import Signal
 from opensandbox_jupyter.wire.readiness import Patience
 
 if TYPE_CHECKING:
+    from opensandbox_jupyter.pools.spans import Checks, WarmUp
     from opensandbox_jupyter.sandbox import Sandbox
 
 __all__ = ["Maker"]
@@ -81,7 +82,7 @@ class Maker:
             skip_health_check=config.acquire_skip_health_check,
         )
 
-    async def prepare(self, sandbox: Sandbox, stopping: Signal) -> None:
+    async def prepare(self, sandbox: Sandbox, stopping: Signal, warm_up: WarmUp) -> None:
         """Make a new sandbox ready to be given out, with its whole life before it.
 
         Raises:
@@ -94,13 +95,18 @@ class Maker:
             delay = min(config.warmup_health_check_initial_delay, config.warmup_ready_timeout)
             if delay and await stopping.wait(delay.total_seconds()):
                 raise _stopped()
-            await _until(config.warmup_health_check, sandbox, patience, stopping)
+            with warm_up.phase("readiness") as checks:
+                await _until(config.warmup_health_check, sandbox, patience, stopping, checks)
         if config.warmup_sandbox_preparer is not None:
-            await _tell(config.warmup_sandbox_preparer, sandbox)
-        if config.warmup_post_prepare_health_check is not None:
+            with warm_up.phase("prepare"):
+                await _tell(config.warmup_sandbox_preparer, sandbox)
+        healthy = config.warmup_post_prepare_health_check
+        if healthy is not None:
             patience = self._patience(config.warmup_post_prepare_health_check_timeout)
-            await _until(config.warmup_post_prepare_health_check, sandbox, patience, stopping)
-        await sandbox.renew(config.idle_timeout)
+            with warm_up.phase("post_prepare_readiness") as checks:
+                await _until(healthy, sandbox, patience, stopping, checks)
+        with warm_up.phase("renew"):
+            await sandbox.renew(config.idle_timeout)
 
     def _patience(self, budget: timedelta) -> Patience:
         return Patience(budget, self._config.warmup_health_check_polling_interval)
@@ -116,14 +122,18 @@ async def _until(
     sandbox: Sandbox,
     patience: Patience,
     stopping: Signal,
+    counted: Checks,
 ) -> None:
     """Check again and again until it says yes."""
     while True:
         last: Exception | None = None
+        counted.attempts += 1
         try:
             if await (_tell(check, sandbox) if check else sandbox.is_healthy()):
                 return
+            counted.refusals += 1
         except Exception as error:
+            counted.errors += 1
             last = error
         pause = patience.next_pause()
         if pause is None:

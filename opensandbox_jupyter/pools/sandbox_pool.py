@@ -122,6 +122,7 @@ class SandboxPoolAsync:
         self._open_manager = partial(sandbox_manager_factory, connection_config)
         self._starting = Mutex()
         self._keeper: Keeper | None = None
+        self._runs = 0
         self._without_keeper = PoolLifecycleState.NOT_STARTED
 
     async def start(self) -> None:
@@ -144,7 +145,8 @@ class SandboxPoolAsync:
                 name, store = self._config.pool_name, self._config.state_store
                 await store.set_idle_entry_ttl(name, self._config.idle_timeout)
                 await store.set_max_idle(name, self._config.max_idle)
-                keeper = Keeper(self._config, self._maker, self._open_manager)
+                self._runs += 1
+                keeper = Keeper(self._config, self._maker, self._open_manager, self._runs)
                 keeper.start()
             except BaseException:
                 self._without_keeper = PoolLifecycleState.STOPPED

@@ -42,9 +42,9 @@ def log_call(call: Call) -> None:
     log.debug("%s: %s %s%s", call.name, call.method, call.origin.place, call.path)
 
 
-def tracer(settings: Settings) -> Tracer | None:
+def tracer(enabled: bool) -> Tracer | None:
     """Return what makes spans, for those who want them."""
-    if not settings.enable_tracing:
+    if not enabled:
         return None
     from opensandbox_jupyter.transport.tracing import Tracer
 

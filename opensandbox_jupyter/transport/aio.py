@@ -89,7 +89,7 @@ class AsyncTransport:
         self._embedded = embedded
         self._policy = policy_of(settings)
         self._follow = settings.follow_redirects
-        self._tracer = tracer(settings)
+        self._tracer = tracer(settings.enable_tracing)
 
     async def run(self, operation: Operation[T], check: Check | None = None) -> T:
         """Run ``operation`` to its end and return its result.

@@ -73,7 +73,7 @@ class BlockingTransport:
         self._embedded = embedded
         self._policy = policy_of(settings)
         self._follow = settings.follow_redirects
-        self._tracer = tracer(settings)
+        self._tracer = tracer(settings.enable_tracing)
 
     def run(self, operation: Operation[T], check: Check | None = None) -> T:
         """Run ``operation`` to its end and return its result.

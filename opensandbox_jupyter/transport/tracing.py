@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -53,6 +55,23 @@ class Tracer:
         kind = self._trace.SpanKind.CLIENT
         name = f"opensandbox.{call.name}"
         return Span(self._trace, self._tracer.start_span(name, kind=kind, attributes=attributes))
+
+    def start(self, name: str, attributes: Mapping[str, str | int], *, begin: int) -> Any:
+        """Return a span of something else, begun at a Unix time in ns; somebody must end it."""
+        return self._tracer.start_span(name, start_time=begin, attributes=attributes)
+
+    @contextmanager
+    def within(self, parent: Any, name: str) -> Iterator[Any]:
+        """Give a span within another one; it is the current one while the block runs."""
+        inside = self._trace.set_span_in_context(parent)
+        span = self._tracer.start_span(name, context=inside)
+        quietly = {"record_exception": False, "set_status_on_exception": False}
+        with self._trace.use_span(span, end_on_exit=True, **quietly):
+            yield span
+
+    def fail(self, span: Any) -> None:
+        """Note that what a span tells of has failed."""
+        span.set_status(self._trace.Status(self._trace.StatusCode.ERROR))
 
 
 class Span:

@@ -19,6 +19,7 @@ from opensandbox_jupyter.transport.workers_blocking import Signal
 from opensandbox_jupyter.wire.readiness import Patience
 
 if TYPE_CHECKING:
+    from opensandbox_jupyter.pools.spans import Checks, WarmUp
     from opensandbox_jupyter.sync.sandbox import SandboxSync
 
 __all__ = ["Maker"]
@@ -84,7 +85,7 @@ class Maker:
             skip_health_check=config.acquire_skip_health_check,
         )
 
-    def prepare(self, sandbox: SandboxSync, stopping: Signal) -> None:
+    def prepare(self, sandbox: SandboxSync, stopping: Signal, warm_up: WarmUp) -> None:
         """Make a new sandbox ready to be given out, with its whole life before it.
 
         Raises:
@@ -97,13 +98,18 @@ class Maker:
             delay = min(config.warmup_health_check_initial_delay, config.warmup_ready_timeout)
             if delay and stopping.wait(delay.total_seconds()):
                 raise _stopped()
-            _until(config.warmup_health_check, sandbox, patience, stopping)
+            with warm_up.phase("readiness") as checks:
+                _until(config.warmup_health_check, sandbox, patience, stopping, checks)
         if config.warmup_sandbox_preparer is not None:
-            _tell(config.warmup_sandbox_preparer, sandbox)
-        if config.warmup_post_prepare_health_check is not None:
+            with warm_up.phase("prepare"):
+                _tell(config.warmup_sandbox_preparer, sandbox)
+        healthy = config.warmup_post_prepare_health_check
+        if healthy is not None:
             patience = self._patience(config.warmup_post_prepare_health_check_timeout)
-            _until(config.warmup_post_prepare_health_check, sandbox, patience, stopping)
-        sandbox.renew(config.idle_timeout)
+            with warm_up.phase("post_prepare_readiness") as checks:
+                _until(healthy, sandbox, patience, stopping, checks)
+        with warm_up.phase("renew"):
+            sandbox.renew(config.idle_timeout)
 
     def _patience(self, budget: timedelta) -> Patience:
         return Patience(budget, self._config.warmup_health_check_polling_interval)
@@ -119,14 +125,18 @@ def _until(
     sandbox: SandboxSync,
     patience: Patience,
     stopping: Signal,
+    counted: Checks,
 ) -> None:
     """Check again and again until it says yes."""
     while True:
         last: Exception | None = None
+        counted.attempts += 1
         try:
             if _tell(check, sandbox) if check else sandbox.is_healthy():
                 return
+            counted.refusals += 1
         except Exception as error:
+            counted.errors += 1
             last = error
         pause = patience.next_pause()
         if pause is None:
