@@ -79,7 +79,10 @@ class Run:
             keep_output = 0
         listens = handlers is not None and bool(handlers.on_stdout or handlers.on_stderr)
         reader = ExecutionReader(
-            keep_output=keep_output, tell_output=listens, has_exit_code=self._has_exit_code
+            keep_output=keep_output,
+            tell_output=listens,
+            in_pieces=handlers is None or handlers.in_pieces,
+            has_exit_code=self._has_exit_code,
         )
         tell = self._connection.transport.tell
         async with aclosing(self._batches(reader)) as batches:

@@ -113,7 +113,9 @@ class _State:
         if say:
             first = text.strip().splitlines()[0] if text.strip() else ""
             print(f"{line:4} RUN {printable(first)}", flush=True)
-        handlers = ExecutionHandlersSync(on_stdout=_show, on_stderr=_show, skip_accumulation=True)
+        handlers = ExecutionHandlersSync(
+            on_stdout=_show, on_stderr=_show, skip_accumulation=True, in_pieces=True
+        )
         opts = RunCommandOpts(envs=dict(self.env), working_directory=cwd or self.cwd or None)
         done = self._sandbox.commands.run(command, opts=opts, handlers=handlers)
         if done.exit_code != 0:

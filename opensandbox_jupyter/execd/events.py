@@ -75,7 +75,7 @@ class Encoder:
         lines: one event a line, or else events of up to 64 Ki characters.
 
     Text that waits to become an event is in ``held``: the start of a line, or of a chunk. A chunk
-    ends where a line does, but for one that is full, and for what was held long enough.
+    ends where a line does, but for a line that fills one, and for what was held long enough.
     """
 
     __slots__ = ("_decoder", "_lines", "_stream", "held")
@@ -89,7 +89,7 @@ class Encoder:
     def feed(self, data: bytes) -> bytes:
         """Return the events that ``data`` completes."""
         text = self.held + self._decoder.decode(data)
-        cut = text.rfind("\n") + 1 if self._lines else len(text) - len(text) % CHUNK
+        cut = text.rfind("\n") + 1 if self._lines or len(text) >= CHUNK else 0
         self.held = text[cut:]
         out = self._encode(text[:cut]) if cut else b""
         return out + self.flush() if len(self.held) >= CHUNK else out
@@ -132,4 +132,10 @@ class Encoder:
 
 
 def _cut(text: str) -> list[str]:
-    return [text[at : at + CHUNK] for at in range(0, len(text), CHUNK)]
+    """Return pieces that end where lines do, if they can."""
+    pieces, at = [], 0
+    while len(text) - at > CHUNK:
+        end = text.rfind("\n", at, at + CHUNK) + 1 or at + CHUNK
+        pieces.append(text[at:end])
+        at = end
+    return [*pieces, text[at:]]

@@ -21,7 +21,8 @@ STREAM_HEADERS = [
 ]
 
 _PING_EVERY = 3.0
-_HOLD_LINE = 0.02
+_HOLD_LINE = 0.1
+"""Seconds for which the start of a line waits for its end; a prompt is seen that much later."""
 _HOLD_CHUNK = 0.005
 _AHEAD = 1024 * 1024
 _SLICE = 64 * 1024

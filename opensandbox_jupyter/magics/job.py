@@ -147,6 +147,7 @@ class Job:
             on_stdout=self._on_output,
             on_stderr=self._on_output,
             skip_accumulation=True,
+            in_pieces=True,
         )
         self._task = asyncio.ensure_future(
             self._sandbox.commands.run(self.run.command, opts=self._opts, handlers=handlers)

@@ -196,6 +196,8 @@ class ExecutionHandlers:
 
     An error inside a handler ends the command and is raised from ``run``.
     ``skip_accumulation`` keeps output out of the returned ``Execution`` (memory stays flat).
+    Output comes line by line, the start of a line alone when its end is long in coming; with
+    ``in_pieces`` as it was sent, by the embedded server up to 64 Ki characters of many lines.
     """
 
     on_stdout: Handler[OutputMessage] | None = None
@@ -205,3 +207,4 @@ class ExecutionHandlers:
     on_error: Handler[ExecutionError] | None = None
     on_init: Handler[ExecutionInit] | None = None
     skip_accumulation: bool = False
+    in_pieces: bool = False

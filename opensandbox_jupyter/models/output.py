@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from opensandbox_jupyter.models.dumping import Dumped
 
-__all__ = ["MOST_KEPT", "KeptOutput", "OutputMessage"]
+__all__ = ["MOST_KEPT", "KeptOutput", "OutputMessage", "by_line"]
 
 MOST_KEPT = 256 * 1024 * 1024
 """How much of each stream of output is kept when nothing else is said, in characters."""
@@ -63,7 +63,7 @@ class _Block(NamedTuple):
 
 
 class KeptOutput:
-    """One stream of output. Pieces become :class:`OutputMessage` when they are asked for.
+    """One stream of output. Its lines become :class:`OutputMessage` when they are asked for.
 
     Args:
         limit: the most characters that are kept; of more, the beginning and the end are, and what
@@ -123,7 +123,7 @@ class KeptOutput:
         return head + "".join(self._marker()) + tail + "".join(self._texts)
 
     def messages(self) -> list[OutputMessage]:
-        """Return the pieces. The list is the caller's, and what comes later is added to it."""
+        """Return the lines. The list is the caller's, and what comes later is added to it."""
         if self._messages is None:
             self.settle()
             self._messages = made = []
@@ -164,7 +164,24 @@ class KeptOutput:
 
     def _made(self, texts: Sequence[str], times: Sequence[int]) -> list[OutputMessage]:
         is_error = self._is_error
-        return [OutputMessage(text, at, is_error) for text, at in zip(texts, times, strict=True)]
+        lines, times = by_line(texts, times)
+        return [OutputMessage(text, at, is_error) for text, at in zip(lines, times, strict=True)]
+
+
+def by_line(texts: Sequence[str], times: Sequence[int]) -> tuple[list[str], list[int]]:
+    """Return pieces cut after each line, and each line with the time of its piece."""
+    lines: list[str] = []
+    moments: list[int] = []
+    for text, at in zip(texts, times, strict=True):
+        if text.find("\n", 0, -1) < 0:
+            lines.append(text)
+            moments.append(at)
+            continue
+        *whole, rest = text.split("\n")
+        found = [f"{line}\n" for line in whole] + [rest] * bool(rest)
+        lines += found
+        moments += [at] * len(found)
+    return lines, moments
 
 
 _Pieces = tuple[list[str], Sequence[int]]

@@ -17,7 +17,7 @@ from opensandbox_jupyter.models.execution import (
     ExecutionResult,
     OutputMessage,
 )
-from opensandbox_jupyter.models.output import MOST_KEPT, KeptOutput
+from opensandbox_jupyter.models.output import MOST_KEPT, KeptOutput, by_line
 from opensandbox_jupyter.wire.events import Event, EventDecoder
 from opensandbox_jupyter.wire.seams import Seams
 
@@ -37,6 +37,7 @@ class ExecutionReader:
             ``None`` for all of them, 0 for none, and then what is left out is not counted.
         keep_results: whether results of code are kept, the latest ``MOST_KEPT`` characters.
         tell_output: whether :meth:`feed` returns output, too.
+        in_pieces: whether it does so as output comes, and not line by line.
         has_exit_code: whether the end of the stream tells an exit code (foreground commands).
     """
 
@@ -46,6 +47,7 @@ class ExecutionReader:
         keep_output: int | None = None,
         keep_results: bool = True,
         tell_output: bool = True,
+        in_pieces: bool = True,
         has_exit_code: bool = True,
     ) -> None:
         self._kept = {
@@ -59,6 +61,8 @@ class ExecutionReader:
         self._keep = keep_output != 0
         self._room = MOST_KEPT if keep_results else 0
         self._tell_output = tell_output
+        self._in_pieces = in_pieces
+        self._has_pieces = False
         self._has_exit_code = has_exit_code
         self._decoder = EventDecoder()
 
@@ -123,12 +127,15 @@ class ExecutionReader:
             self._kept[stream].add(texts, times)
         if not self._tell_output:
             return ()
+        if self._has_pieces and not self._in_pieces:
+            texts, times = by_line(texts, times)
         return map(OutputMessage, texts, times, repeat(stream == "stderr"))
 
     def _take(self, event: Event) -> Notice | None:
         kind, execution = event.type, self.execution
         if kind == "init":
             execution.id = event.text or None
+            self._has_pieces = event.exact  # our daemon's, which puts many lines into one
             for seams in self._seams.values():
                 seams.exact |= event.exact
             return ExecutionInit(event.text, event.timestamp)

@@ -114,6 +114,24 @@ async def test_handlers_see_events_while_the_command_runs(sandbox: Any) -> None:
     assert execution.exit_code == 0
 
 
+async def test_output_comes_line_by_line_or_as_it_was_sent(sandbox: Any) -> None:
+    """A line that is long in coming may come in two, and no message holds more than one."""
+    whole = "".join(f"{number}\n" for number in range(30_000)) + "the rest"
+    command = "seq 0 29999; printf 'the rest'"
+    seen: list[str] = []
+    by_line = ExecutionHandlers(on_stdout=lambda message: seen.append(message.text))
+    execution = await sandbox.commands.run(command, handlers=by_line)
+    for texts in (seen, [message.text for message in execution.logs.stdout]):
+        assert "".join(texts) == whole
+        assert not any("\n" in text[:-1] for text in texts)
+
+    seen.clear()
+    in_pieces = ExecutionHandlers(on_stdout=by_line.on_stdout, in_pieces=True)
+    await sandbox.commands.run(command, handlers=in_pieces)
+    assert "".join(seen) == whole
+    assert len(seen) < 3000
+
+
 async def test_an_error_in_a_handler_ends_the_command(sandbox: Any) -> None:
     def explode(_: object) -> None:
         raise RuntimeError("boom")

@@ -191,7 +191,8 @@ def test_an_execution_is_told_as_text_and_written_down_as_a_model() -> None:
     assert str(read(wire([STREAM[0], STREAM[-1]]), [])) == ""
     told = execution.model_dump()
     assert (told["id"], told["exit_code"], told["complete"]) == ("e1", 3, None)
-    assert told["logs"]["stdout"] == [{"text": "one\r\n\n", "timestamp": 2, "is_error": False}]
+    assert [line["text"] for line in told["logs"]["stdout"]] == ["one\r\n", "\n"]
+    assert told["logs"]["stdout"][1] == {"text": "\n", "timestamp": 2, "is_error": False}
     assert json.loads(execution.model_dump_json()) == told
     assert "complete" not in execution.model_dump(exclude_none=True)
     assert execution.logs.stderr[0].model_dump(mode="json")["is_error"] is True

@@ -32,8 +32,6 @@ ON_PURPOSE = {
     "the server's reason there",
     r"code_gone\.response_body": "the same",
     r"code_rich\.result\[0\]\.extra_properties": "the vendor's keeps no type but plain text",
-    r"run_lines\.logs\.stdout.*": "the embedded server sends us many lines at once, for speed; "
-    "a piece ends where a line does",
 }
 """What differs, and why: a pattern of calls and their fields."""
 
