@@ -41,7 +41,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         ("opensandbox", "async"),
         pytest.param("opensandbox", "blocking", marks=pytest.mark.slow),
         ("opensandbox_jupyter", "async"),
-        ("opensandbox_jupyter", "blocking"),
+        pytest.param("opensandbox_jupyter", "blocking", marks=pytest.mark.slow),
     ],
 )
 def test_a_person_can_do_everything(sdk: str, colour: str, place: str) -> None:

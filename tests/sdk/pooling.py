@@ -17,6 +17,9 @@ from typing import Any
 
 import redis
 import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from scenarios.colours import Awaited, Promise, awaited
 
 from opensandbox_jupyter import ConnectionConfig, ConnectionConfigSync, SandboxManagerSync
@@ -105,7 +108,8 @@ class Colour:
     @asynccontextmanager
     async def store(self, server: Redis) -> AsyncIterator[Any]:
         """Give a store on that Redis."""
-        client = self.Client(unix_socket_path=server.socket)
+        retry = (Retry if self.is_blocking else AsyncRetry)(NoBackoff(), 1)
+        client = self.Client(unix_socket_path=server.socket, retry=retry)
         try:
             yield self.OnRedis(client)
         finally:

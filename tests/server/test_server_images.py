@@ -24,6 +24,7 @@ from server_driving import (
     start,
 )
 
+from opensandbox_jupyter.server import unpacking
 from opensandbox_jupyter.server.archives import unpack
 from opensandbox_jupyter.server.tar_files import ArchiveRefused
 
@@ -215,7 +216,7 @@ def test_an_image_of_another_processor_is_refused(server: Running, export: bytes
 
 
 def bomb() -> bytes:
-    return gzip.compress(Tar().add("zeros", bytes(300 << 20)).bytes(), 9)
+    return gzip.compress(Tar().add("zeros", bytes(24 << 20)).bytes(), 9)
 
 
 HOSTILE: dict[str, Callable[[], bytes]] = {
@@ -235,7 +236,8 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
 
 
 @pytest.mark.parametrize("kind", list(HOSTILE))
-def test_what_is_refused(tmp_path: Path, kind: str) -> None:
+def test_what_is_refused(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unpacking, "_FREE", 8 << 20)  # beyond it, a ratio counts
     (tmp_path / "archive").write_bytes(HOSTILE[kind]())
     (tmp_path / "top").mkdir()
     with pytest.raises(ArchiveRefused):
