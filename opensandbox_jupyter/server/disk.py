@@ -10,21 +10,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 from opensandbox_jupyter.server.errors import Refusal
 from opensandbox_jupyter.server.records import Record
 from opensandbox_jupyter.server.sandboxes import Sandboxes
+from opensandbox_jupyter.server.space import size_of_tree, space_of
 
-__all__ = ["DISK_SECONDS", "DiskWatch", "reserve_of", "size_of_tree"]
+__all__ = ["DISK_SECONDS", "DiskWatch"]
 
 _LOG = logging.getLogger(__name__)
 DISK_SECONDS = 2.0
 """How often the disk is looked at."""
-_MOST_RESERVE = 1 << 30
 _GROWTH = 8 << 20
 """Bytes more than a moment ago, from which on a sandbox is one that fills the disk."""
 
@@ -50,14 +48,13 @@ class DiskWatch:
                 _LOG.warning("the disk could not be looked at: %s", error)
 
     async def _look(self) -> None:
-        room = os.statvfs(self._data)
-        free, reserve = room.f_bavail * room.f_frsize, reserve_of(room)
+        space = space_of(self._data)
         running = self._running()
-        sizes = await self._measured(self._watched(running, is_near=free < 2 * reserve))
+        sizes = await self._measured(self._watched(running, is_near=space.is_scarce))
         for record in running:
             if record.disk is not None and sizes[record.id] > record.disk:
                 await self._stop(record, f"its files are over its limit of {record.disk} bytes")
-        if free < reserve:
+        if space.free < space.reserve:
             # one that was never seen is new, and all of it has come since the last look
             grown = {one: sizes[one] - self._sizes.get(one, 0) for one in sizes}
             worst = max(running, key=lambda one: grown[one.id], default=None)
@@ -89,19 +86,3 @@ class DiskWatch:
         with contextlib.suppress(Refusal):
             message = f"It was paused because {why}. Resume it to clean up, or delete it."
             await self._sandboxes.pause(record.id, "DISK_FULL", message)
-
-
-def reserve_of(room: os.statvfs_result) -> int:
-    """Return the bytes that shall stay free: a twentieth of the disk, 1 GiB at most."""
-    return min(_MOST_RESERVE, room.f_blocks * room.f_frsize // 20)
-
-
-def size_of_tree(path: Path) -> int:
-    """Return the bytes on the disk of ``path`` and all below it, as far as one may look. Blocks.
-
-    ``du`` counts: it follows no link that is put in its way, and no path is too long for it.
-    """
-    du = ["du", "-skx", "--", str(path)]
-    said = subprocess.run(du, capture_output=True, check=False).stdout
-    kibibytes = said.partition(b"\t")[0]
-    return int(kibibytes) * 1024 if kibibytes.isdigit() else 0

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from opensandbox_jupyter.runtime_file import places
 from opensandbox_jupyter.server import cgroups, probe, provision
-from opensandbox_jupyter.server.disk import DISK_SECONDS, reserve_of
+from opensandbox_jupyter.server.disk import DISK_SECONDS
 from opensandbox_jupyter.server.identity import is_host_root
+from opensandbox_jupyter.server.space import space_of
 
 __all__ = ["Finding", "examine"]
 
@@ -80,8 +81,7 @@ def _disk() -> Finding:
     data = places().data
     while not data.exists():
         data = data.parent
-    room = os.statvfs(data)
-    free, kept = room.f_bavail * room.f_frsize, reserve_of(room)
+    free, kept = space_of(data)
     text = (
         f"{free >> 20} MiB are free; a sandbox that grows while less than {kept >> 20} MiB are is"
         f" paused, and so is one over its own limit; looked at every {DISK_SECONDS:.0f} s, as there"

@@ -14,6 +14,7 @@ from queue import SimpleQueue
 
 from opensandbox_jupyter.hosting.removal import remove_tree
 from opensandbox_jupyter.runtime_file import private_directory
+from opensandbox_jupyter.server.space import space_of
 
 __all__ = ["Trash"]
 
@@ -30,9 +31,16 @@ class Trash:
         self._thread: threading.Thread | None = None
 
     def throw(self, path: Path) -> None:
-        """Take a tree out of the way, to be removed soon. Nothing there is no error."""
+        """Take a tree out of the way, to be removed soon. Nothing there is no error.
+
+        Where space is scarce it is removed now, since that is what it is wanted for. Blocks then.
+        """
         gone = self._take(path)
-        if gone is not None:
+        if gone is None:
+            return
+        if space_of(self._folder).is_scarce:
+            _remove(gone)
+        else:
             self._soon(gone)
 
     def remove(self, path: Path) -> None:

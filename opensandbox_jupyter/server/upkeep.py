@@ -11,10 +11,10 @@ from pathlib import Path
 from opensandbox_jupyter.exceptions import LocalServerException
 from opensandbox_jupyter.hosting.removal import remove_tree
 from opensandbox_jupyter.runtime_file import Places, private_directory
-from opensandbox_jupyter.server.disk import size_of_tree
 from opensandbox_jupyter.server.image_store import ImageStore
 from opensandbox_jupyter.server.locks import lock
 from opensandbox_jupyter.server.records import Records
+from opensandbox_jupyter.server.space import size_of_tree
 
 __all__ = ["Leftover", "clean"]
 

@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from opensandbox_jupyter.server.disk import size_of_tree
+from opensandbox_jupyter.server.space import size_of_tree
 
 
 def test_nothing_is_too_deep_to_be_counted(tmp_path: Path) -> None:
