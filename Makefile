@@ -8,8 +8,9 @@ AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 LAB_ARGS ?=
 TEST_ARGS ?=
 # Tests wait more than they compute. The tests of one file stay together: they share their servers.
-WORKERS ?= 3
-PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+# In the order of their folders: quick ones come last, so that no worker is left with a long file.
+WORKERS ?= 4
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: lab demo test test-slow soak test-remote check generate bench bench-bulk bench-engine vendor setup-lab setup-dev clean help
