@@ -75,7 +75,8 @@ async def test_no_timeout_means_no_end(sdk: SimpleNamespace) -> None:
 async def test_pause_freezes_and_resume_goes_on(sdk: SimpleNamespace, sandbox: Any) -> None:
     step = "i=$((i+1)); echo $i > /tmp/next; mv /tmp/next /tmp/count; sleep 0.02"
     counting = f"i=0; while true; do {step}; done"
-    await sandbox.commands.run(f"nohup sh -c '{counting}' > /dev/null 2>&1 &")
+    there = "while [ ! -s /tmp/count ]; do sleep 0.02; done"
+    await sandbox.commands.run(f"nohup sh -c '{counting}' > /dev/null 2>&1 & {there}")
     await sandbox.pause()
     assert (await sandbox.get_info()).status.state == "Paused"
     with pytest.raises(SandboxApiException) as twice:
@@ -83,11 +84,8 @@ async def test_pause_freezes_and_resume_goes_on(sdk: SimpleNamespace, sandbox: A
     assert twice.value.status_code == 409
 
     resumed = await sdk.Sandbox.resume(sandbox.id)
-    first = (await resumed.commands.run("cat /tmp/count")).stdout
-    await resumed.commands.run("sleep 0.2")
-    second = (await resumed.commands.run("cat /tmp/count")).stdout
-
-    assert int(second) > int(first) > 0
+    goes_on = "n=$(cat /tmp/count); while [ $(cat /tmp/count) = $n ]; do sleep 0.02; done; echo on"
+    assert (await resumed.commands.run(goes_on)).stdout == "on\n"
     await resumed.close()
 
 
