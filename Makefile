@@ -9,7 +9,7 @@ LAB_ARGS ?=
 TEST_ARGS ?=
 # Tests wait more than they compute. The tests of one file stay together: they share their servers.
 # In the order of their folders: quick ones come last, so that no worker is left with a long file.
-WORKERS ?= 4
+WORKERS ?= 3
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
