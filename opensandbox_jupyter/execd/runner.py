@@ -106,6 +106,7 @@ class Line:
 
 
 def flush():
+    """Send on what code has printed."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -125,6 +126,7 @@ def plain(value):
 
 
 def no_input(*_):
+    """Refuse to ask a person."""
     raise NoInput("Code cannot ask for input here: put the value into the code.")
 
 
@@ -156,6 +158,7 @@ class Plain:
 
 
 def told(error, lines):
+    """Return what was raised, as an answer holds it."""
     return {
         "ename": type(error).__name__,
         "evalue": str(error),

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 import uuid
 from pathlib import Path
 from queue import SimpleQueue
@@ -56,11 +55,10 @@ class Trash:
 
     def close(self, patience: float) -> None:
         """Wait so many seconds at most; the rest is left to the next server."""
-        end = time.monotonic() + patience
         with self._lock:
             thread = self._thread
         if thread is not None:
-            thread.join(max(0.0, end - time.monotonic()))
+            thread.join(patience)
 
     def _take(self, path: Path) -> Path | None:
         gone = self._folder / uuid.uuid4().hex

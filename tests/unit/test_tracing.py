@@ -123,15 +123,17 @@ def pool_spans(spans: Any) -> dict[str, Any]:
     return {one.name: one for one in spans.get_finished_spans() if one.name.startswith("pool.")}
 
 
-async def test_each_warm_up_is_a_span_with_its_phases(spans: Any) -> None:
+def hooks() -> dict[str, Any]:
+    """Return what prepares a sandbox, and a check that says yes the second time."""
     said = iter([False, True])
-    pool = pool_of(
-        SandboxPoolAsync,
-        ConnectionConfig,
-        InMemoryAsyncPoolStateStore,
-        warmup_sandbox_preparer=lambda _: None,
-        warmup_post_prepare_health_check=lambda _: next(said),
-    )
+    return {
+        "warmup_sandbox_preparer": lambda _: None,
+        "warmup_post_prepare_health_check": lambda _: next(said),
+    }
+
+
+async def test_each_warm_up_is_a_span_with_its_phases(spans: Any) -> None:
+    pool = pool_of(SandboxPoolAsync, ConnectionConfig, InMemoryAsyncPoolStateStore, **hooks())
     async with pool:
         while "pool.warmup" not in pool_spans(spans):
             await asyncio.sleep(0.01)
@@ -140,14 +142,7 @@ async def test_each_warm_up_is_a_span_with_its_phases(spans: Any) -> None:
 
 
 def test_the_same_of_a_blocking_pool(spans: Any) -> None:
-    said = iter([False, True])
-    pool = pool_of(
-        SandboxPoolSync,
-        ConnectionConfigSync,
-        InMemoryPoolStateStore,
-        warmup_sandbox_preparer=lambda _: None,
-        warmup_post_prepare_health_check=lambda _: next(said),
-    )
+    pool = pool_of(SandboxPoolSync, ConnectionConfigSync, InMemoryPoolStateStore, **hooks())
     with pool:
         while "pool.warmup" not in pool_spans(spans):
             time.sleep(0.01)
