@@ -27,7 +27,7 @@ from opensandbox_jupyter.pools.types import (
     PoolLifecycleState,
     TakeIdleResult,
 )
-from opensandbox_jupyter.transport._choice import tracer
+from opensandbox_jupyter.transport.tracing import tracer
 from opensandbox_jupyter.transport.workers_aio import Mutex, Signal, Workers
 
 if TYPE_CHECKING:

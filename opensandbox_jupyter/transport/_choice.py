@@ -24,7 +24,6 @@ from opensandbox_jupyter.wire.errors import about
 
 if TYPE_CHECKING:
     from opensandbox_jupyter.settings import Settings
-    from opensandbox_jupyter.transport.tracing import Span, Tracer
 
 log = logging.getLogger("opensandbox_jupyter")
 
@@ -40,36 +39,6 @@ _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 def log_call(call: Call) -> None:
     """Note a request: neither headers nor query nor body, in which secrets may be."""
     log.debug("%s: %s %s%s", call.name, call.method, call.origin.place, call.path)
-
-
-def tracer(enabled: bool) -> Tracer | None:
-    """Return what makes spans, for those who want them."""
-    if not enabled:
-        return None
-    from opensandbox_jupyter.transport.tracing import Tracer
-
-    return Tracer()
-
-
-class _Untraced:
-    """The span of those who do not."""
-
-    def answered(self, status: int) -> None:
-        pass
-
-    def __enter__(self) -> _Untraced:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-
-_UNTRACED = _Untraced()
-
-
-def span(tracer: Tracer | None, call: Call) -> Span | _Untraced:
-    """Return the span of a call; those of polling are left out."""
-    return _UNTRACED if tracer is None or call.once else tracer.span(call)
 
 
 def needs_httpx(settings: Settings, *, embedded: bool) -> bool:

@@ -24,11 +24,10 @@ from opensandbox_jupyter.transport._choice import (
     pause_after,
     policy_of,
     refuse_other_kind,
-    span,
-    tracer,
 )
 from opensandbox_jupyter.transport.failures import Failure
 from opensandbox_jupyter.transport.redirects import Trail
+from opensandbox_jupyter.transport.tracing import span, tracer
 from opensandbox_jupyter.transport.workers_blocking import claim
 from opensandbox_jupyter.wire.base import Call, Effect, Operation, Reply, Sleep
 from opensandbox_jupyter.wire.errors import api_error

@@ -1,4 +1,4 @@
-"""Spans of OpenTelemetry, for those who ask for them. Loaded only then."""
+"""Spans of OpenTelemetry, for those who ask for them. OpenTelemetry is loaded only then."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from opensandbox_jupyter.wire.base import Call
 
-__all__ = ["Tracer"]
+__all__ = ["Tracer", "span", "tracer"]
 
 
 class Tracer:
@@ -102,3 +102,29 @@ class Span:
     def _failed(self, why: str) -> None:
         self._span.set_attribute("error.type", why)
         self._span.set_status(self._trace.Status(self._trace.StatusCode.ERROR))
+
+
+class _Untraced:
+    """The span of those who do not ask."""
+
+    def answered(self, status: int) -> None:
+        pass
+
+    def __enter__(self) -> _Untraced:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
+_UNTRACED = _Untraced()
+
+
+def tracer(enabled: bool) -> Tracer | None:
+    """Return what makes spans, for those who want them. Raises: InvalidArgumentException."""
+    return Tracer() if enabled else None
+
+
+def span(tracer: Tracer | None, call: Call) -> Span | _Untraced:
+    """Return the span of a call; those of polling are left out."""
+    return _UNTRACED if tracer is None or call.once else tracer.span(call)

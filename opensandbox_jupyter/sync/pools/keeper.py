@@ -30,7 +30,7 @@ from opensandbox_jupyter.sync.pools.stores import (
     reap_expired_idle_with_min_ttl,
     try_take_idle_with_min_ttl,
 )
-from opensandbox_jupyter.transport._choice import tracer
+from opensandbox_jupyter.transport.tracing import tracer
 from opensandbox_jupyter.transport.workers_blocking import Mutex, Signal, Workers
 
 if TYPE_CHECKING:
