@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Generator
+from contextlib import suppress
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+from opensandbox_jupyter.hosting.removal import remove_tree
 
 OURS = ("OPEN_SANDBOX_", "OPENSANDBOX_", "JUPYTER_", "IPYTHON")
 session_home = pytest.StashKey[Path]()
@@ -58,4 +60,5 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if (home / "opensandbox").exists():
         stop = [sys.executable, "-m", "opensandbox_jupyter.cli", "stop"]
         subprocess.run(stop, check=False, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
-    shutil.rmtree(home, ignore_errors=True)
+    with suppress(OSError):
+        remove_tree(home)

@@ -126,6 +126,8 @@ class Keeper:
         What does not stop within half a minute is left behind, and told.
         """
         with self._lock:
+            if not graceful:
+                self._stopping.set()  # whoever sees the new state knows that no warm-up is kept
             if self.state is PoolLifecycleState.RUNNING:
                 self.state = PoolLifecycleState.DRAINING
         drain = self.config.drain_timeout.total_seconds()

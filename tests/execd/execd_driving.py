@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import psutil
 from websockets.asyncio.client import unix_connect
 
 from opensandbox_jupyter.constants import EXECD_TOKEN_HEADER
+from opensandbox_jupyter.hosting.removal import remove_tree
 
 TOKEN = "the-token-of-this-sandbox"
 START = "from opensandbox_jupyter.execd.__main__ import main; main()"
@@ -107,7 +107,8 @@ def running(**settings: object) -> Iterator[Daemon]:
         yield daemon
     finally:
         daemon.stop()
-        shutil.rmtree(home, ignore_errors=True)
+        with suppress(OSError):
+            remove_tree(home)
 
 
 async def run(client: httpx.AsyncClient, body: Mapping[str, object] | str, **headers: str) -> Run:

@@ -82,6 +82,15 @@ def waiting_at(colour: Colour, gate: threading.Event, reached: threading.Event) 
     return wait
 
 
+async def draining(pool: Any) -> None:
+    """Wait until a shutdown has begun."""
+
+    async def is_draining() -> bool:
+        return (await pool.snapshot()).state is PoolState.DRAINING
+
+    await eventually(is_draining)
+
+
 async def test_a_warm_sandbox_is_given_out_and_replaced(house: House) -> None:
     pool = await house.running(max_idle=2)
     first, second = await idle_ids(pool)
@@ -330,11 +339,7 @@ async def test_a_graceful_shutdown_lets_warm_ups_end(house: House, gate: threadi
     await pool.start()
     await eventually(reached.is_set)
     ending = house.colour.begin(pool.shutdown())
-
-    async def is_draining() -> bool:
-        return (await pool.snapshot()).state is PoolState.DRAINING
-
-    await eventually(is_draining)
+    await draining(pool)
     with pytest.raises(PoolNotRunningException, match="DRAINING"):
         await pool.acquire()
     gate.set()
@@ -354,6 +359,7 @@ async def test_a_shutdown_at_once_ends_what_is_being_warmed_up(
     await eventually(reached.is_set)
     ending = house.colour.begin(pool.shutdown(graceful=False))
     if house.colour.is_blocking:
+        await draining(pool)
         gate.set()  # nobody can cancel a thread
     await ending
     assert (await pool.snapshot()).idle_count == 0

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
 from server_driving import STARTED, Box, Running, assert_nothing_left, create_box, start
+
+from opensandbox_jupyter.hosting.removal import remove_tree
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +29,8 @@ def make_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[in
     for running in STARTED:
         running.stop()
     for home in made:
-        shutil.rmtree(home, ignore_errors=True)
+        with suppress(OSError):
+            remove_tree(home)
 
 
 @pytest.fixture
