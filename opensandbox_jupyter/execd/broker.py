@@ -25,6 +25,7 @@ import msgspec
 
 from opensandbox_jupyter.execd.kernel import call, system_call
 from opensandbox_jupyter.execd.overlays import Source, lay_over
+from opensandbox_jupyter.execd.privileges import filter_calls, keep_capabilities
 from opensandbox_jupyter.execd.settings import Nesting
 
 __all__ = ["FIRST_DESCRIPTOR", "Broker", "start_broker"]
@@ -36,11 +37,9 @@ _MOST = 256 * 1024
 _MOST_DESCRIPTORS = 8
 _PATIENCE = 10.0
 _CLONE_NEWNS, _MS_REC, _MS_PRIVATE, _MNT_DETACH = 0x20000, 0x4000, 0x40000, 2
-_PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 4, 22, 38
-_SECCOMP_MODE_FILTER = 2
+_PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
 _LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446
 _LANDLOCK_VERSION, _PATH_BENEATH, _REFER, _LEAST_LANDLOCK = 1, 1, 1 << 13, 2
-_CAPABILITY_VERSION = 0x20080522
 
 
 class _Wanted(msgspec.Struct):
@@ -91,10 +90,10 @@ def start_broker(nesting: Nesting) -> Broker | None:
     """
     broker = _fork_broker() if _landlock_version() >= _LEAST_LANDLOCK else None
     call("umount2", nesting.clean_proc.encode(), _MNT_DETACH)
-    _drop_capabilities()
+    keep_capabilities(0)
     if broker is not None:
         _enter_domain()
-    _filter_calls(nesting.filter)
+    filter_calls(nesting.filter)
     return broker
 
 
@@ -176,11 +175,6 @@ def _close_others(kept: int) -> None:
     os.closerange(kept + 1, 65_536)
 
 
-def _drop_capabilities() -> None:
-    header = struct.pack("=Ii", _CAPABILITY_VERSION, 0)
-    call("capset", header, bytes(24))
-
-
 def _landlock_version() -> int:
     return system_call(_LANDLOCK_CREATE, None, 0, _LANDLOCK_VERSION)
 
@@ -200,10 +194,3 @@ def _enter_domain() -> None:
     call("syscall", _LANDLOCK_RESTRICT, ruleset, 0)
     os.close(top)
     os.close(ruleset)
-
-
-def _filter_calls(program: bytes) -> None:
-    code = ctypes.create_string_buffer(program, len(program))
-    head = struct.pack("@HP", len(program) // 8, ctypes.addressof(code))
-    call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    call("prctl", _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, head, 0, 0)

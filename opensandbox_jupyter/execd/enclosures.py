@@ -33,11 +33,9 @@ _MOST = 32
 _MOST_ANSWER = 64 * 1024
 _START_SECONDS = 15.0
 _END_SECONDS = 5.0
-_LIBRARY = str(Path(__file__).parents[2])
-_START = (
-    f"import sys; sys.path.insert(0, {_LIBRARY!r});"
-    " from opensandbox_jupyter.execd.__main__ import main; main()"
-)
+_START = """\
+import sys; sys.path.insert(0, {!r}); from opensandbox_jupyter.execd.__main__ import main; main()
+"""
 _OPTIONS, _FILTER, _CONFIG, _LISTENER = range(FIRST_DESCRIPTOR, FIRST_DESCRIPTOR + 4)
 
 
@@ -162,9 +160,10 @@ class Enclosures:
         words = b"".join(
             os.fsencode(word) + b"\0" for word in options(wanted, self.nesting, _FILTER)
         )
+        start = _START.format(str(Path(__file__).parents[2]))
         command = [
             *(self.nesting.bwrap, "--args", str(_OPTIONS), "--"),
-            *(sys.executable, "-I", "-S", "-B", "-c", _START, "--config-fd", str(_CONFIG)),
+            *(sys.executable, "-I", "-S", "-B", "-c", start, "--config-fd", str(_CONFIG)),
         ]
         session_id = str(uuid4())
         read, write = os.pipe()

@@ -21,9 +21,8 @@ from opensandbox_jupyter.execd.turns import Turn
 
 __all__ = ["CodeStream", "CodeTurn", "Interpreter"]
 
-_RUNNER = Path(__file__).with_name("runner.py")
-_LIBRARY = Path(__file__).parents[2] / ".notebook"
-"""Where a sandbox has the packages that IPython needs."""
+_NOTEBOOK = ".notebook"
+"""The directory beside ours with the packages that IPython needs."""
 _MOST = 64 << 20
 """The most bytes of one answer, an image of a figure for example."""
 _MOST_LINES = 2000
@@ -71,7 +70,9 @@ class Interpreter(Resident):
         python = shutil.which("python3", path=env.get("PATH", os.defpath))
         if python is None:
             raise FileNotFoundError("Code contexts need python3, which this sandbox does not have.")
-        return [python, str(_RUNNER), str(ask), str(answer), str(_LIBRARY)]
+        here = Path(__file__)  # asked for now: a copy of the zygote has moved since it was loaded
+        runner, library = here.with_name("runner.py"), here.parents[2] / _NOTEBOOK
+        return [python, str(runner), str(ask), str(answer), str(library)]
 
     def run(self, code: str) -> CodeTurn:
         """Start a run; the interpreter must be free and alive."""

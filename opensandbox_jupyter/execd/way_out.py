@@ -13,11 +13,6 @@ PROXY_PORT = 3128
 _MOST = 300
 """A few more than the proxy takes, which says so to those that are too many."""
 _PROXY = f"http://127.0.0.1:{PROXY_PORT}"
-_NOT_THROUGH = f"localhost,127.0.0.1,::1,{os.uname().nodename}"
-_VARIABLES = {
-    **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), _PROXY),
-    **dict.fromkeys(("NO_PROXY", "no_proxy"), _NOT_THROUGH),
-}
 
 
 async def open_way_out(settings: Settings) -> Relay | None:
@@ -36,4 +31,6 @@ def base_env(settings: Settings) -> dict[str, str]:
     """Return the environment of commands, with the proxy in it while it leads anywhere."""
     if settings.way_out is None or os.pread(settings.way_out.flag, 1, 0) != b"1":
         return dict(settings.env)
-    return {**_VARIABLES, **settings.env}
+    here = f"localhost,127.0.0.1,::1,{os.uname().nodename}"
+    proxied = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), _PROXY)
+    return {**proxied, "NO_PROXY": here, "no_proxy": here, **settings.env}

@@ -14,6 +14,7 @@ from itertools import chain
 
 __all__ = [
     "CLEAN_PROC",
+    "NESTING",
     "SPECIAL_PROC",
     "Bind",
     "Descriptors",
@@ -37,13 +38,9 @@ SPECIAL_PROC = frozenset(_READ_ONLY_PROC + _HIDDEN_PROC)
 CLEAN_PROC = ".proc"
 """A ``/proc`` with nothing over it: the kernel allows no new one to somebody who sees none."""
 
-_NESTING = tuple(
-    word
-    for name in ("CAP_SYS_ADMIN", "CAP_SETFCAP", "CAP_DAC_OVERRIDE")
-    for word in ("--cap-add", name)
-)
-"""Capabilities in the sandbox's own user namespace: to make mounts, to map its root again, and to
-look into the work directory of an overlay, which the kernel makes for nobody."""
+NESTING = {"CAP_DAC_OVERRIDE": 1, "CAP_SYS_ADMIN": 21, "CAP_SETFCAP": 31}
+"""Capabilities, and their numbers, in the sandbox's own user namespace: to make mounts, to map its
+root again, and to look into the work directory of an overlay, which the kernel makes for nobody."""
 
 _PLACES = "/src"
 
@@ -104,6 +101,13 @@ class Jail:
     volumes: tuple[Share, ...] = ()
     nests: bool = False
     """Whether execd may build walls of its own inside; it gives up what that takes by itself."""
+    sleeps: bool = False
+    """Whether bubblewrap only starts something that sleeps, for execd comes from the zygote."""
+
+    @property
+    def capabilities(self) -> Mapping[str, int]:
+        """Those of what bubblewrap starts, in the sandbox's own user namespace."""
+        return NESTING if self.nests and not self.sleeps else {}
 
     @property
     def mount_points(self) -> list[str]:
@@ -120,7 +124,7 @@ def inner_options(jail: Jail, descriptors: Descriptors) -> list[str]:
         *(
             "--cap-drop",
             "ALL",
-            *(_NESTING if jail.nests else ()),
+            *chain.from_iterable(("--cap-add", name) for name in jail.capabilities),
             "--uid",
             "0",
             "--gid",

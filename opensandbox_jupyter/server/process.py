@@ -34,6 +34,8 @@ class Confined:
         self._tail = bytearray()
         self._first: int | None = None
         self._holder: int | None = None
+        self._execd: int | None = None
+        self._execd_handle: int | None = None
         self._handle = os.pidfd_open(popen.pid)
         loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[int] = loop.create_future()
@@ -59,14 +61,21 @@ class Confined:
         self._first = first
         self._holder = os.pidfd_open(holder)
 
+    def joined(self, execd: int, handle: int) -> None:
+        """Learn the pid and a descriptor of an execd that came from outside. All ends with it."""
+        self._execd = execd
+        self._execd_handle = handle
+        asyncio.get_running_loop().add_reader(handle, self._execd_ended)
+
     def tree(self) -> list[psutil.Process]:
         """Return every process inside, the first one included."""
-        if self._first is None:
-            return []
-        with contextlib.suppress(psutil.Error):
-            first = psutil.Process(self._first)
-            return [first, *first.children(recursive=True)]
-        return []
+        found = []
+        for pid in (self._first, self._execd):
+            if pid is not None:
+                with contextlib.suppress(psutil.Error):
+                    top = psutil.Process(pid)
+                    found += [top, *top.children(recursive=True)]
+        return found
 
     def stop_all(self) -> bool:
         """Stop every process with SIGSTOP. Return whether all of them stand still. Blocks."""
@@ -122,6 +131,17 @@ class Confined:
                 return
         self._rest = loop.call_later(_REST_SECONDS, self._listen)
 
+    def _execd_ended(self) -> None:
+        self._forget_execd()
+        if not self.ended.done():
+            self._signal(0)
+
+    def _forget_execd(self) -> None:
+        if self._execd_handle is not None:
+            asyncio.get_running_loop().remove_reader(self._execd_handle)
+            os.close(self._execd_handle)
+        self._execd = self._execd_handle = None
+
     def _listen(self) -> None:
         if self._output >= 0:
             asyncio.get_running_loop().add_reader(self._output, self._read_output)
@@ -140,6 +160,7 @@ class Confined:
         if self._holder is not None:
             os.close(self._holder)
             self._holder = None
+        self._forget_execd()
         if not self.ended.done():
             self.ended.set_result(code)
 

@@ -15,6 +15,7 @@ from opensandbox_jupyter.server.jail import Bind, Programs
 
 __all__ = [
     "EXECD_LIBRARY",
+    "SLEEPER",
     "SYSTEM",
     "certificates",
     "execd_command",
@@ -22,12 +23,18 @@ __all__ = [
     "foreign_supplies",
     "own_library",
     "own_python",
+    "places",
     "programs",
     "supplies",
+    "zygote_command",
+    "zygote_environment",
 ]
 
 EXECD_LIBRARY = "/opt/opensandbox/lib"
 """Where a sandbox sees the modules of its execd, and nothing else of their environment."""
+
+SLEEPER = ("/bin/sleep", "2147483647")
+"""A command that does nothing inside, for longer than any sandbox lives."""
 
 SYSTEM = ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin")
 _SETTINGS = (
@@ -52,6 +59,14 @@ sys.path.insert(0, {library!r})
 from opensandbox_jupyter.execd.__main__ import main
 gc.freeze()
 gc.enable()
+main()
+"""
+
+_ZYGOTE = """\
+import gc, os, sys
+gc.disable()  # what is imported stays
+sys.path.insert(0, os.getcwd())
+from opensandbox_jupyter.execd.zygote import main
 main()
 """
 
@@ -101,12 +116,16 @@ def own_python(*, is_foreign: bool) -> tuple[str, ...]:
     Raises:
         LookupError: the host's own Python cannot be lent to another system.
     """
-    python = f"{OWN_PYTHON}/bin/python{sys.version_info.major}.{sys.version_info.minor}"
+    python = f"{OWN_PYTHON}/bin/{_python()}"
     if not is_foreign:
         return (python,)
     loader = _loader()
     places = [*own_library().values(), *(f"{_HOST}{path}" for path in _library_directories())]
     return (f"{_HOST}{loader}", "--library-path", ":".join(places), python)
+
+
+def _python() -> str:
+    return f"python{sys.version_info.major}.{sys.version_info.minor}"
 
 
 @cache
@@ -137,6 +156,22 @@ def execd_command(config: int, limits: Mapping[int, int], python: Sequence[str])
     start = _START.format(limits=dict(limits), library=EXECD_LIBRARY)
     # Without the site packages of the host's Python, whose .pth files are programs
     return (*python, "-I", "-S", "-B", "-c", start, "--config-fd", str(config))
+
+
+def zygote_command() -> tuple[str, ...]:
+    """Return the command that runs the zygote, outside, in the directory of execd's modules."""
+    return (f"{_real(sys.base_prefix)}/bin/{_python()}", "-I", "-S", "-B", "-c", _ZYGOTE)
+
+
+def zygote_environment() -> dict[str, str]:
+    """Return all of the zygote's environment."""
+    library = {"LD_LIBRARY_PATH": sysconfig.get_config_var("LIBDIR")} if own_library() else {}
+    return {**execd_environment(), **library}
+
+
+def places(library: str) -> dict[str, str]:
+    """Return where a sandbox sees execd's modules, and Python, by where they are outside."""
+    return {library: EXECD_LIBRARY, _real(sys.base_prefix): OWN_PYTHON}
 
 
 def certificates() -> bytes:

@@ -10,14 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import logging
 import os
 import platform
 import re
 import resource
 import socket
 import subprocess
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,15 +32,18 @@ from opensandbox_jupyter.server.errors import start_failed
 from opensandbox_jupyter.server.guard import StartGuard
 from opensandbox_jupyter.server.identity import is_host_root
 from opensandbox_jupyter.server.process import Confined
-from opensandbox_jupyter.server.provision import execd_command, programs
+from opensandbox_jupyter.server.provision import SLEEPER, execd_command, programs
+from opensandbox_jupyter.server.zygote import FIRST_GIVEN, Unborn
 
 if TYPE_CHECKING:
     from opensandbox_jupyter.server.cgroups import Group
     from opensandbox_jupyter.server.probe import Tools
     from opensandbox_jupyter.server.ways_out import WayOut
+    from opensandbox_jupyter.server.zygote import Zygote
 
 __all__ = ["Plan", "launch"]
 
+_LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _READY_SECONDS = 20.0
 _LAST_WORDS_SECONDS = 2.0
@@ -66,6 +70,8 @@ class Plan:
     group: Group | None = None
     check: Callable[[int], None] | None = None
     """Looks at the mounts of the process with that pid before anything of the sandbox runs."""
+    zygote: Zygote | None = None
+    """Where execd comes from; otherwise it is started inside, from nothing."""
     memory: int | None = None
     """A limit in bytes for each process, where no group counts them together."""
 
@@ -76,6 +82,15 @@ async def launch(plan: Plan) -> Confined:
     Raises:
         Refusal: it did not start; nothing of it is left but its files.
     """
+    if plan.zygote is not None and plan.zygote.is_able:
+        try:
+            return await _launch(plan)
+        except Unborn as error:
+            _LOG.warning("A sandbox starts without the zygote: %s", error)
+    return await _launch(replace(plan, zygote=None))
+
+
+async def _launch(plan: Plan) -> Confined:
     try:
         start = _Start(plan)
     except OSError as error:
@@ -99,6 +114,7 @@ class _Start:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
+        self._jail = replace(plan.jail, sleeps=plan.zygote is not None)
         self._open: set[int] = set()
         self._confined: Confined | None = None
         self._guard = StartGuard()
@@ -117,11 +133,14 @@ class _Start:
         block, unblock = self._pipe()
         config, tell = self._pipe()
         status, status_write = self._pipe()
+        output, output_write = self._pipe()
         listener = self._listen()
         way_out = {} if self._plan.way_out is None else self._plan.way_out.descriptors()
         self._open.update(way_out.values())
-        confined = self._spawn(block, config, status_write, listener, *way_out.values())
-        self._done(block, config, status_write, listener, *way_out.values())
+        given: Sequence[int] = (config, listener, *way_out.values())
+        numbers = given
+        confined = self._spawn(block, status_write, output, output_write, given)
+        self._done(block, status_write)
         await self._or_end(_wait_for_status(status))
         first = _find_first(confined)
         if self._plan.group is not None:
@@ -131,39 +150,71 @@ class _Start:
         self._guard.dismiss()
         if self._plan.check is not None:
             self._plan.check(first)
-        told = {"listen_fd": listener, "way_out": way_out or None}
+        if self._plan.zygote is not None:
+            numbers = await self._or_end(self._bear(first, (output_write, *given)))
+        self._done(output_write, *given)
+        way_out = dict(zip(way_out, numbers[2:], strict=True))
+        told = {"listen_fd": numbers[1], "way_out": way_out or None}
         settings = msgspec.json.encode({**self._plan.settings, **told})
         await self._tell(tell, settings)
         await self._or_end(_ping(self._plan.socket_path, str(self._plan.settings["token"])))
         return confined
 
-    def _spawn(self, block: int, config: int, status: int, *sockets: int) -> Confined:
-        filter_ = self._memory_file(seccomp.program(nests=self._plan.jail.nests))
+    def _spawn(
+        self, block: int, status: int, output: int, output_write: int, inherited: Sequence[int]
+    ) -> Confined:
+        filter_ = self._memory_file(seccomp.program(nests=bool(self._jail.capabilities)))
         numbers = walls.Descriptors(seccomp=filter_, status=status, block=block)
         command, options = self._command(numbers)
-        output, output_write = self._pipe()
+        if self._plan.zygote is None:
+            inside = execd_command(inherited[0], self._limits(), self._plan.python)
+            passed = (block, status, *inherited, filter_, *options)
+        else:
+            inside = SLEEPER
+            passed = (block, status, filter_, *options)
         popen = subprocess.Popen(
-            [*command, *execd_command(config, self._limits(), self._plan.python)],
+            [*command, *inside],
             stdin=subprocess.DEVNULL,
             stdout=output_write,
             stderr=output_write,
             env={},
             cwd="/",
-            pass_fds=(block, config, status, *sockets, filter_, *options),
+            pass_fds=passed,
             **self._guard.membership(),
         )
         self._open.discard(output)
-        self._done(output_write, filter_, *options)
+        self._done(filter_, *options)
         self._confined = Confined(popen, output)
         return self._confined
+
+    async def _bear(self, first: int, descriptors: Sequence[int]) -> Sequence[int]:
+        """Have an execd put in. Return the numbers there of the descriptors after the first."""
+        assert self._confined is not None and self._plan.zygote is not None
+        nests = self._jail.nests
+        (sleeper,) = _children(first)
+        inside = os.pidfd_open(sleeper)
+        self._open.add(inside)
+        pid, handle = await self._plan.zygote.bear(
+            Path(self._jail.library.source),
+            inside,
+            descriptors,
+            limits=self._limits(),
+            filter_=seccomp.program(nests=nests),
+            capabilities=sum(1 << number for number in walls.NESTING.values()) if nests else 0,
+        )
+        self._confined.joined(pid, handle)
+        if self._plan.group is not None:
+            self._plan.group.add(pid)
+        self._done(inside)
+        return range(FIRST_GIVEN, FIRST_GIVEN + len(descriptors) - 1)
 
     def _command(self, numbers: walls.Descriptors) -> tuple[tuple[str, ...], list[int]]:
         """Return the command up to execd's own, and the descriptors that hold its options."""
         tools = self._plan.tools
         if not is_host_root():
-            inner = self._options(walls.inner_options(self._plan.jail, numbers))
+            inner = self._options(walls.inner_options(self._jail, numbers))
             return (tools.bwrap, "--args", str(inner), "--"), [inner]
-        outer_list, seen = walls.outer_options(self._plan.jail, programs())
+        outer_list, seen = walls.outer_options(self._jail, programs())
         outer = self._options(outer_list)
         inner = self._options(walls.inner_options(seen, numbers))
         become = walls.confined_command(tools.bwrap, tools.setpriv, self._plan.uid, inner)

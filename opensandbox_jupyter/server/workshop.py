@@ -39,6 +39,7 @@ from opensandbox_jupyter.server.start import Plan, launch
 from opensandbox_jupyter.server.trash import Trash
 from opensandbox_jupyter.server.volumes import Held, Volumes
 from opensandbox_jupyter.server.ways_out import WayOut
+from opensandbox_jupyter.server.zygote import Zygote
 
 __all__ = ["Started", "Workshop"]
 
@@ -74,6 +75,7 @@ class Workshop:
     ) -> None:
         self._volumes = volumes
         self._library = library
+        self._zygote = Zygote()
         self._homes = private_directory(data / "sandboxes")
         self._trash = trash
         sockets = private_directory(run / "sockets")
@@ -143,6 +145,7 @@ class Workshop:
             way_out=way_out,
             group=group,
             check=held.verify,
+            zygote=self._zygote if record.system else None,
             memory=self._process_memory(record),
         )
         try:
@@ -257,6 +260,7 @@ class Workshop:
     def close(self) -> None:
         """Give back what the server itself took."""
         os.close(self._sockets)
+        self._zygote.close()
         self._library.close()
         if self._cgroups is not None:
             self._cgroups.close()

@@ -97,8 +97,9 @@ def test_a_part_of_a_sandbox_dies(make_home: Callable[[int], Path], which: str) 
             for process in processes_of(home)
             if box.id in Path(f"/proc/{process.pid}/mountinfo").read_text()
         ]
-        (execd,) = (process for process in mine if process.name().startswith("python"))
-        first = execd.parent()
+        (execd,) = (process for process in mine if process.name() == "execd")
+        (sleeper,) = (process for process in mine if process.name() == "sleep")
+        first = sleeper.parent()
         assert first is not None
         outermost = first
         while (parent := outermost.parent()) is not None and parent.pid != running.process.pid:

@@ -83,7 +83,7 @@ def test_an_end_is_told_also_after_a_restart(make_home: Callable[[int], Path]) -
     with first.client() as client:
         box = create_box(client)
         for process in processes_of(home):
-            if process.name().startswith("python"):
+            if process.name() == "execd":
                 process.kill()
         assert wait_until(lambda: box.now()["status"]["state"] == "Failed")
         before = told(box, "events")["content"]

@@ -161,7 +161,7 @@ import glob, os
 for path in glob.glob("/proc/[0-9]*"):
     pid = int(path.split("/")[2])
     command = open(path + "/cmdline", "rb").read()
-    if b"bwrap" not in command and b"config-fd" not in command:
+    if b"bwrap" not in command and b"execd" not in command:
         continue
     for name, flags in (("mem", os.O_RDWR), ("environ", 0), ("root/.", 0), ("maps", 0)):
         try:

@@ -40,8 +40,8 @@ def ready(running: Running) -> str:
     """Wait for the spare and return its id."""
 
     def answers() -> bool:
-        names = [" ".join(process.cmdline()) for process in processes_of(running.home)]
-        return len(spares_of(running)) == 1 and any("config-fd" in name for name in names)
+        names = [process.name() for process in processes_of(running.home)]
+        return len(spares_of(running)) == 1 and "execd" in names
 
     assert wait_until(answers, 20)
     (found,) = spares_of(running)
@@ -113,7 +113,7 @@ def test_a_spare_that_dies_is_not_given_away(make_home: Callable[[int], Path]) -
     running = start(make_home(os.geteuid()), None, "--spares", "1")
     spare = ready(running)
     for process in processes_of(running.home):
-        if process.name().startswith("python"):
+        if process.name() == "execd":
             psutil.Process(process.pid).kill()
     with running.client() as client:
         box = create_box(client)

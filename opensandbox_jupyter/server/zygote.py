@@ -1,0 +1,145 @@
+"""The server's side of the process that every sandbox's execd is a copy of."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from opensandbox_jupyter.server.provision import places, zygote_command, zygote_environment
+
+__all__ = ["FIRST_GIVEN", "Unborn", "Zygote"]
+
+FIRST_GIVEN = 6
+"""The number that the first descriptor after standard error has in an execd; the others follow."""
+
+_LOG = logging.getLogger(__name__)
+_MOST = 4096
+_END_SECONDS = 2.0
+
+
+class Unborn(Exception):
+    """The zygote cannot put an execd into a sandbox; it has to be started there, from nothing."""
+
+
+class Zygote:
+    """Started at the first :meth:`bear`, and again where it was killed. One per server."""
+
+    def __init__(self) -> None:
+        self._connection: socket.socket | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self.is_able = True
+        """Whether it has not failed here yet."""
+
+    async def bear(
+        self,
+        library: Path,
+        inside: int,
+        descriptors: Sequence[int],
+        *,
+        limits: Mapping[int, int],
+        filter_: bytes,
+        capabilities: int,
+    ) -> tuple[int, int]:
+        """Put an execd into a sandbox that holds nothing of anybody's yet.
+
+        Args:
+            library: the directory of execd's modules.
+            inside: a descriptor of a process inside.
+            descriptors: its standard error, where its settings will come from, and what they name.
+                For it these begin with :data:`FIRST_GIVEN`.
+            limits: resource limits by kind.
+            filter_: the system call filter.
+            capabilities: the mask of those that it keeps.
+
+        Returns:
+            Its pid and a descriptor of it, which the caller closes.
+
+        Raises:
+            OSError: it cannot be started.
+            Unborn: it could not.
+        """
+        wanted = {
+            "limits": limits,
+            "filter": filter_,
+            "capabilities": capabilities,
+            "places": places(str(library)),
+        }
+        ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours:
+            with its:
+                message, more = msgspec.json.encode(wanted), (its.fileno(), inside, *descriptors)
+                self._send(library, message, more)
+            ours.setblocking(False)
+            said, fds = await _receive(ours)
+        if fds:
+            return int(said), fds[0]
+        if not said:
+            raise Unborn("It has gone.")
+        self.is_able = False
+        raise Unborn(said.decode("utf-8", "replace"))
+
+    def close(self) -> None:
+        """End it, once there is no sandbox any more. Blocks for a moment."""
+        if self._connection is not None:
+            self._connection.close()
+        if self._process is not None:
+            try:
+                self._process.wait(_END_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._connection = self._process = None
+
+    def _send(self, library: Path, message: bytes, descriptors: Sequence[int]) -> None:
+        for _ in range(2):
+            if self._connection is None:
+                self._connection = self._start(library)
+            try:
+                socket.send_fds(self._connection, [message], descriptors)
+            except (BrokenPipeError, ConnectionResetError) as error:
+                _LOG.warning("The zygote has gone, and another one is started: %s", error)
+                self.close()
+            else:
+                return
+        raise Unborn("It does not stay.")
+
+    def _start(self, library: Path) -> socket.socket:
+        ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            with its:
+                self._process = subprocess.Popen(
+                    zygote_command(),
+                    stdin=its.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    env=zygote_environment(),
+                    cwd=library,
+                    start_new_session=True,
+                )
+        except BaseException:
+            ours.close()
+            raise
+        return ours
+
+
+async def _receive(connection: socket.socket) -> tuple[bytes, list[int]]:
+    """Return the next message and its descriptors; an empty one when the other end has gone."""
+    loop = asyncio.get_running_loop()
+    is_there = loop.create_future()
+
+    def tell() -> None:
+        if not is_there.done():
+            is_there.set_result(None)
+
+    loop.add_reader(connection, tell)
+    try:
+        await is_there
+    finally:
+        loop.remove_reader(connection)
+    said, fds, _, _ = socket.recv_fds(connection, _MOST, 1)
+    return said, fds

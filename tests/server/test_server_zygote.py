@@ -1,0 +1,120 @@
+"""The process that every execd is a copy of: what it hides, its end, and how it goes without."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+import server_driving
+from server_driving import (
+    PACKAGE,
+    Running,
+    assert_nothing_left,
+    create_box,
+    processes_of,
+    start,
+    wait_until,
+)
+
+UIDS = [pytest.param(os.geteuid(), id="own"), pytest.param(23_456, id="ordinary")]
+
+
+def zygotes(running: Running) -> list[psutil.Process]:
+    children = psutil.Process(running.process.pid).children()
+    return [child for child in children if child.name() == "execd"]
+
+
+def is_gone(process: psutil.Process) -> bool:
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.fixture(params=UIDS)
+def running(request: pytest.FixtureRequest, make_home: Callable[[int], Path]) -> Running:
+    return start(make_home(request.param), request.param)
+
+
+def test_every_execd_is_a_copy_of_one_process(running: Running) -> None:
+    with running.client() as client:
+        boxes = [create_box(client) for _ in range(3)]
+        (zygote,) = zygotes(running)
+        copies = {process.pid for process in processes_of(running.home)}
+        assert len(copies & {child.pid for child in zygote.children()}) == 3
+        client.delete(f"/v1/sandboxes/{boxes[0].id}")
+        assert wait_until(lambda: len(zygote.children()) == 2)
+    running.stop()
+    assert is_gone(zygote)
+    assert_nothing_left(running.home)
+
+
+def test_it_shows_nothing_of_the_host(running: Running) -> None:
+    with running.client() as client:
+        box = create_box(client)
+        shown = box.output("cat /proc/[0-9]*/cmdline /proc/[0-9]*/comm | tr '\\0' ' '")
+        assert "execd" in shown
+        for place in (str(running.home), os.environ["XDG_CACHE_HOME"], str(Path.home())):
+            assert place not in shown
+        assert box.output("cat /proc/3/comm /proc/3/cmdline | tr '\\0' ' '") == "execd\nexecd"
+        code = "import opensandbox_jupyter, sys; print(sys.path, opensandbox_jupyter.__file__)"
+        assert box.run(f"python3 -c '{code}'")[0] != 0
+    running.stop()
+
+
+def test_it_dies_and_sandboxes_live(running: Running) -> None:
+    with running.client() as client:
+        box = create_box(client)
+        (zygote,) = zygotes(running)
+        zygote.kill()
+        assert box.output("echo here") == "here"
+        other = create_box(client)
+        assert other.output("echo here") == "here"
+        (another,) = zygotes(running)
+        assert another != zygote
+        assert box.now()["status"]["state"] == "Running"
+        assert client.delete(f"/v1/sandboxes/{box.id}").status_code == 204
+    running.stop()
+    assert_nothing_left(running.home)
+
+
+def test_it_ends_with_a_server_that_is_killed(running: Running) -> None:
+    with running.client() as client:
+        create_box(client)
+    (zygote,) = zygotes(running)
+    running.kill()
+    assert wait_until(lambda: is_gone(zygote))
+    assert_nothing_left(running.home)
+
+
+BROKEN = """
+from opensandbox_jupyter.server import provision, zygote
+given = provision.zygote_command()
+zygote.zygote_command = lambda: {command}
+"""
+WAYS = {
+    "it dies": '("/bin/false",)',
+    "it may not enter": '("setpriv", "--bounding-set=-sys_admin", *given)',
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_where_it_cannot_work_sandboxes_start_without_it(
+    make_home: Callable[[int], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    if way == "it may not enter" and os.geteuid() != 0:
+        pytest.skip("only root can be kept from it")
+    (tmp_path / "sitecustomize.py").write_text(BROKEN.format(command=WAYS[way]))
+    monkeypatch.setattr(server_driving, "PACKAGE", f"{tmp_path}{os.pathsep}{PACKAGE}")
+    running = start(make_home(os.geteuid()))
+    with running.client() as client:
+        for _ in range(2):
+            box = create_box(client)
+            status = dict(
+                line.split(":") for line in box.output("cat /proc/self/status").split("\n")
+            )
+            assert int(status["CapBnd"], 16) == 0 and status["Seccomp"].strip() == "2"
+        assert not any(process.name() == "execd" for process in processes_of(running.home))
+    assert "without the zygote" in (running.home / "stderr").read_text()
+    running.stop()
+    assert_nothing_left(running.home)
