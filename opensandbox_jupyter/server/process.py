@@ -48,7 +48,8 @@ class Confined:
     @property
     def pids(self) -> list[int]:
         """The pids, outside, of the processes that hold the sandbox together."""
-        return [self._popen.pid, *([] if self._first is None else [self._first])]
+        inside = (pid for pid in (self._first, self._execd) if pid is not None)
+        return [self._popen.pid, *inside]
 
     @property
     def tail(self) -> str:

@@ -33,7 +33,7 @@ __all__ = [
 EXECD_LIBRARY = "/opt/opensandbox/lib"
 """Where a sandbox sees the modules of its execd, and nothing else of their environment."""
 
-SLEEPER = ("/bin/sleep", "2147483647")
+SLEEPER: tuple[str, ...] = ("/bin/sleep", "2147483647")
 """A command that does nothing inside, for longer than any sandbox lives."""
 
 SYSTEM = ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin")

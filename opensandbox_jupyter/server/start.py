@@ -17,7 +17,7 @@ import re
 import resource
 import socket
 import subprocess
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -109,6 +109,21 @@ async def _launch(plan: Plan) -> Confined:
         start.close()
 
 
+@dataclass(frozen=True)
+class _Given:
+    """Descriptors that execd shall have."""
+
+    error: int
+    config: int
+    listener: int
+    way_out: dict[str, int]
+
+    @property
+    def named(self) -> list[int]:
+        """Those that it knows by number."""
+        return [self.config, self.listener, *self.way_out.values()]
+
+
 class _Start:
     """The steps of one start, and the descriptors that they need."""
 
@@ -133,13 +148,11 @@ class _Start:
         block, unblock = self._pipe()
         config, tell = self._pipe()
         status, status_write = self._pipe()
-        output, output_write = self._pipe()
-        listener = self._listen()
+        output, error = self._pipe()
         way_out = {} if self._plan.way_out is None else self._plan.way_out.descriptors()
         self._open.update(way_out.values())
-        given: Sequence[int] = (config, listener, *way_out.values())
-        numbers = given
-        confined = self._spawn(block, status_write, output, output_write, given)
+        given = numbers = _Given(error, config, self._listen(), way_out)
+        confined = self._spawn(block, status_write, output, given)
         self._done(block, status_write)
         await self._or_end(_wait_for_status(status))
         first = _find_first(confined)
@@ -151,32 +164,27 @@ class _Start:
         if self._plan.check is not None:
             self._plan.check(first)
         if self._plan.zygote is not None:
-            numbers = await self._or_end(self._bear(first, (output_write, *given)))
-        self._done(output_write, *given)
-        way_out = dict(zip(way_out, numbers[2:], strict=True))
-        told = {"listen_fd": numbers[1], "way_out": way_out or None}
+            numbers = await self._or_end(self._bear(first, given))
+        self._done(given.error, *given.named)
+        told = {"listen_fd": numbers.listener, "way_out": numbers.way_out or None}
         settings = msgspec.json.encode({**self._plan.settings, **told})
         await self._tell(tell, settings)
         await self._or_end(_ping(self._plan.socket_path, str(self._plan.settings["token"])))
         return confined
 
-    def _spawn(
-        self, block: int, status: int, output: int, output_write: int, inherited: Sequence[int]
-    ) -> Confined:
+    def _spawn(self, block: int, status: int, output: int, given: _Given) -> Confined:
         filter_ = self._memory_file(seccomp.program(nests=bool(self._jail.capabilities)))
         numbers = walls.Descriptors(seccomp=filter_, status=status, block=block)
         command, options = self._command(numbers)
+        inside, passed = SLEEPER, [block, status, filter_, *options]
         if self._plan.zygote is None:
-            inside = execd_command(inherited[0], self._limits(), self._plan.python)
-            passed = (block, status, *inherited, filter_, *options)
-        else:
-            inside = SLEEPER
-            passed = (block, status, filter_, *options)
+            inside = execd_command(given.config, self._limits(), self._plan.python)
+            passed += given.named
         popen = subprocess.Popen(
             [*command, *inside],
             stdin=subprocess.DEVNULL,
-            stdout=output_write,
-            stderr=output_write,
+            stdout=given.error,
+            stderr=given.error,
             env={},
             cwd="/",
             pass_fds=passed,
@@ -187,8 +195,8 @@ class _Start:
         self._confined = Confined(popen, output)
         return self._confined
 
-    async def _bear(self, first: int, descriptors: Sequence[int]) -> Sequence[int]:
-        """Have an execd put in. Return the numbers there of the descriptors after the first."""
+    async def _bear(self, first: int, given: _Given) -> _Given:
+        """Have an execd put in. Return the numbers that its descriptors have there."""
         assert self._confined is not None and self._plan.zygote is not None
         nests = self._jail.nests
         (sleeper,) = _children(first)
@@ -197,7 +205,7 @@ class _Start:
         pid, handle = await self._plan.zygote.bear(
             Path(self._jail.library.source),
             inside,
-            descriptors,
+            (given.error, *given.named),
             limits=self._limits(),
             filter_=seccomp.program(nests=nests),
             capabilities=sum(1 << number for number in walls.NESTING.values()) if nests else 0,
@@ -206,7 +214,8 @@ class _Start:
         if self._plan.group is not None:
             self._plan.group.add(pid)
         self._done(inside)
-        return range(FIRST_GIVEN, FIRST_GIVEN + len(descriptors) - 1)
+        config, listener, *more = range(FIRST_GIVEN, FIRST_GIVEN + len(given.named))
+        return _Given(2, config, listener, dict(zip(given.way_out, more, strict=True)))
 
     def _command(self, numbers: walls.Descriptors) -> tuple[tuple[str, ...], list[int]]:
         """Return the command up to execd's own, and the descriptors that hold its options."""
