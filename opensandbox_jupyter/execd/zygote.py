@@ -26,7 +26,7 @@ from typing import NoReturn
 
 import msgspec
 
-from opensandbox_jupyter.execd import __main__ as execd
+from opensandbox_jupyter.execd.__main__ import main as serve
 from opensandbox_jupyter.execd.kernel import call
 from opensandbox_jupyter.execd.privileges import (
     bound_capabilities,
@@ -36,13 +36,13 @@ from opensandbox_jupyter.execd.privileges import (
 
 __all__ = ["main"]
 
-_MOST = 256 * 1024
+_MOST, _MOST_SAID = 256 * 1024, 4096
 _REPLY, _WALLS, _OUTPUT, _CONFIG = 3, 4, 5, 6
 _FIRST_HIGH = 100
 _MOST_DESCRIPTORS = 16
 _NAMESPACES = 0x7E020000
 """Those of users, mounts, processes, networks, names, messages and control groups."""
-_PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 15, 36
+_PR_SET_NAME = 15
 _NAME = b"execd"
 _ARGUMENTS = 48
 """Which field of ``/proc/self/stat`` tells where a process keeps its arguments."""
@@ -69,7 +69,6 @@ class _Wanted(msgspec.Struct, frozen=True):
 
 def main() -> None:
     """Serve the server that is at the other end of standard input, until it goes away."""
-    call("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     signal.signal(signal.SIGCHLD, _reap)
     call("prctl", _PR_SET_NAME, _NAME, 0, 0, 0)
     _forget_arguments()
@@ -79,19 +78,17 @@ def main() -> None:
         while True:
             said, fds, _, _ = socket.recv_fds(server, _MOST, _MOST_DESCRIPTORS)
             if not said:
-                break
+                return
             if os.fork() == 0:
                 _enter(said, fds)
             for fd in fds:
                 os.close(fd)
-    with contextlib.suppress(ChildProcessError):
-        while True:  # a namespace does not end before its dead are reaped
-            os.waitpid(-1, 0)
 
 
 def _enter(said: bytes, fds: list[int]) -> NoReturn:
-    """Fork the execd, once this process has entered the namespaces, and tell its pid."""
+    """Enter the namespaces; only children of this process will be in that of processes."""
     try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         _renumber(fds)
         with socket.socket(fileno=_REPLY) as reply:
             try:
@@ -102,13 +99,18 @@ def _enter(said: bytes, fds: list[int]) -> NoReturn:
                 call("setns", _WALLS, _NAMESPACES)
                 os.setresgid(0, 0, 0)
                 os.setresuid(0, 0, 0)
-                pid = os.fork()
+                parent = os.fork()
             except (OSError, msgspec.MsgspecError) as error:
-                reply.send(f"execd cannot enter the sandbox: {error}".encode()[:4096])
+                reply.send(f"execd cannot enter the sandbox: {error}".encode()[:_MOST_SAID])
                 os._exit(1)
-            if pid != 0:
-                handle = array("i", [os.pidfd_open(pid)])
-                reply.sendmsg([str(pid).encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, handle)])
+            if parent != 0:
+                os.waitpid(parent, 0)
+                os._exit(0)
+            execd = os.fork()
+            if execd != 0:
+                # Its parent, this process, ends: so it becomes a child of the sandbox's first one.
+                handle = array("i", [os.pidfd_open(execd)])
+                reply.sendmsg([b"1"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, handle)])
                 os._exit(0)
         _live(wanted)
     except BaseException:
@@ -119,7 +121,6 @@ def _enter(said: bytes, fds: list[int]) -> NoReturn:
 
 def _live(wanted: _Wanted) -> NoReturn:
     """Be the execd."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.dup2(_OUTPUT, 1)
     os.dup2(_OUTPUT, 2)
     os.close(_OUTPUT)
@@ -134,7 +135,7 @@ def _live(wanted: _Wanted) -> NoReturn:
     keep_capabilities(wanted.capabilities)
     filter_calls(wanted.filter)
     gc.enable()
-    execd.main(["--config-fd", str(_CONFIG)])
+    serve(["--config-fd", str(_CONFIG)])
     sys.stderr.flush()
     os._exit(0)
 

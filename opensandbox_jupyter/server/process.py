@@ -35,7 +35,6 @@ class Confined:
         self._first: int | None = None
         self._holder: int | None = None
         self._execd: int | None = None
-        self._execd_handle: int | None = None
         self._handle = os.pidfd_open(popen.pid)
         loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[int] = loop.create_future()
@@ -48,8 +47,7 @@ class Confined:
     @property
     def pids(self) -> list[int]:
         """The pids, outside, of the processes that hold the sandbox together."""
-        inside = (pid for pid in (self._first, self._execd) if pid is not None)
-        return [self._popen.pid, *inside]
+        return [self._popen.pid, *([] if self._first is None else [self._first])]
 
     @property
     def tail(self) -> str:
@@ -62,21 +60,19 @@ class Confined:
         self._first = first
         self._holder = os.pidfd_open(holder)
 
-    def joined(self, execd: int, handle: int) -> None:
-        """Learn the pid and a descriptor of an execd that came from outside. All ends with it."""
+    def joined(self, execd: int) -> None:
+        """Learn the descriptor of an execd that came from outside. All ends with it."""
         self._execd = execd
-        self._execd_handle = handle
-        asyncio.get_running_loop().add_reader(handle, self._execd_ended)
+        asyncio.get_running_loop().add_reader(execd, self._execd_ended)
 
     def tree(self) -> list[psutil.Process]:
         """Return every process inside, the first one included."""
-        found = []
-        for pid in (self._first, self._execd):
-            if pid is not None:
-                with contextlib.suppress(psutil.Error):
-                    top = psutil.Process(pid)
-                    found += [top, *top.children(recursive=True)]
-        return found
+        if self._first is None:
+            return []
+        with contextlib.suppress(psutil.Error):
+            first = psutil.Process(self._first)
+            return [first, *first.children(recursive=True)]
+        return []
 
     def stop_all(self) -> bool:
         """Stop every process with SIGSTOP. Return whether all of them stand still. Blocks."""
@@ -138,10 +134,10 @@ class Confined:
             self._signal(0)
 
     def _forget_execd(self) -> None:
-        if self._execd_handle is not None:
-            asyncio.get_running_loop().remove_reader(self._execd_handle)
-            os.close(self._execd_handle)
-        self._execd = self._execd_handle = None
+        if self._execd is not None:
+            asyncio.get_running_loop().remove_reader(self._execd)
+            os.close(self._execd)
+            self._execd = None
 
     def _listen(self) -> None:
         if self._output >= 0:

@@ -202,7 +202,7 @@ class _Start:
         (sleeper,) = _children(first)
         inside = os.pidfd_open(sleeper)
         self._open.add(inside)
-        pid, handle = await self._plan.zygote.bear(
+        execd = await self._plan.zygote.bear(
             Path(self._jail.library.source),
             inside,
             (given.error, *given.named),
@@ -210,9 +210,9 @@ class _Start:
             filter_=seccomp.program(nests=nests),
             capabilities=sum(1 << number for number in walls.NESTING.values()) if nests else 0,
         )
-        self._confined.joined(pid, handle)
+        self._confined.joined(execd)
         if self._plan.group is not None:
-            self._plan.group.add(pid)
+            self._plan.group.add(_pid_of(execd))
         self._done(inside)
         config, listener, *more = range(FIRST_GIVEN, FIRST_GIVEN + len(given.named))
         return _Given(2, config, listener, dict(zip(given.way_out, more, strict=True)))
@@ -330,6 +330,12 @@ async def _wait_for_program(first: int) -> None:
         if any(_program(child) not in {"", "bwrap"} for child in _children(first)):
             return
         await asyncio.sleep(_LOOK_AGAIN)
+
+
+def _pid_of(handle: int) -> int:
+    """Return the pid of a process by its descriptor; -1 when it has ended."""
+    text = Path(f"/proc/self/fdinfo/{handle}").read_text(encoding="ascii")
+    return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pid:"))
 
 
 def _program(pid: int) -> str:

@@ -45,7 +45,7 @@ class Zygote:
         limits: Mapping[int, int],
         filter_: bytes,
         capabilities: int,
-    ) -> tuple[int, int]:
+    ) -> int:
         """Put an execd into a sandbox that holds nothing of anybody's yet.
 
         Args:
@@ -58,7 +58,7 @@ class Zygote:
             capabilities: the mask of those that it keeps.
 
         Returns:
-            Its pid and a descriptor of it, which the caller closes.
+            A descriptor of it, which the caller closes.
 
         Raises:
             OSError: it cannot be started.
@@ -78,7 +78,7 @@ class Zygote:
             ours.setblocking(False)
             said, fds = await _receive(ours)
         if fds:
-            return int(said), fds[0]
+            return fds[0]
         if not said:
             raise Unborn("It has gone.")
         self.is_able = False

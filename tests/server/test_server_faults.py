@@ -115,6 +115,16 @@ def known(client: httpx.Client) -> set[str]:
     return {one["id"] for one in client.get("/v1/sandboxes?pageSize=200").json()["items"]}
 
 
+def state(box: Box) -> str:
+    return box.now()["status"]["state"]
+
+
+def answers(box: Box) -> bool:
+    with contextlib.suppress(httpx.HTTPError, KeyError):
+        return box.output("echo here") == "here"
+    return False
+
+
 def assert_truthful(running: Running, ledger: Ledger) -> None:
     """Every promise is kept or honestly broken, and nothing is there that nobody knows of."""
     with running.client() as client:
@@ -124,10 +134,9 @@ def assert_truthful(running: Running, ledger: Ledger) -> None:
         for sandbox_id, files in list(ledger.files.items()):
             assert sandbox_id in listed, "a sandbox was lost"
             box = Box(client, {"id": sandbox_id})
+            assert wait_until(lambda box=box: state(box) == "Failed" or answers(box))
             status = box.now()["status"]
             if status["state"] == "Running":
-                with contextlib.suppress(httpx.HTTPError, KeyError):
-                    assert box.output("echo here") == "here"
                 for name, text in files.items():
                     assert box.output(f"wc -c < {name}") == str(len(text)), "a file was lost"
             else:
