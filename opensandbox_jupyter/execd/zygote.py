@@ -1,10 +1,11 @@
 """Gives birth to the execd of each sandbox: a copy of one process that has every module loaded.
 
 To load them takes most of the time and memory of a sandbox's start, so it happens once, outside.
-Bubblewrap builds the walls around a program that only sleeps. For each of them the zygote, which
-belongs to the server and knows no secret, forks a child that keeps nothing but the descriptors
-meant for it, enters the sandbox's namespaces, becomes its root, and gives up what bubblewrap
-would have made it give up. Only then does it listen to its settings. Nobody else is inside yet.
+Bubblewrap builds the walls around a shell that only stands there. For each of them the zygote,
+which belongs to the server and knows no secret, forks a child that keeps nothing but the
+descriptors meant for it, enters the sandbox's namespaces, becomes its root, and gives up what
+bubblewrap would have made it give up. Only then does it listen to its settings. Nobody else is
+inside yet.
 """
 
 from __future__ import annotations

@@ -101,13 +101,13 @@ class Jail:
     volumes: tuple[Share, ...] = ()
     nests: bool = False
     """Whether execd may build walls of its own inside; it gives up what that takes by itself."""
-    sleeps: bool = False
-    """Whether bubblewrap only starts something that sleeps, for execd comes from the zygote."""
+    is_held: bool = False
+    """Whether bubblewrap starts something that only stands there, for execd comes by itself."""
 
     @property
     def capabilities(self) -> Mapping[str, int]:
         """Those of what bubblewrap starts, in the sandbox's own user namespace."""
-        return NESTING if self.nests and not self.sleeps else {}
+        return NESTING if self.nests and not self.is_held else {}
 
     @property
     def mount_points(self) -> list[str]:

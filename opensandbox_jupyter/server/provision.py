@@ -15,7 +15,7 @@ from opensandbox_jupyter.server.jail import Bind, Programs
 
 __all__ = [
     "EXECD_LIBRARY",
-    "SLEEPER",
+    "HOLDER",
     "SYSTEM",
     "certificates",
     "execd_command",
@@ -33,8 +33,9 @@ __all__ = [
 EXECD_LIBRARY = "/opt/opensandbox/lib"
 """Where a sandbox sees the modules of its execd, and nothing else of their environment."""
 
-SLEEPER: tuple[str, ...] = ("/bin/sleep", "2147483647")
-"""A command that does nothing inside, for longer than any sandbox lives."""
+_STAND = "trap '' HUP INT TERM; printf sandbox >/proc/self/comm; while :; do kill -STOP $$; done"
+HOLDER: tuple[str, ...] = ("/bin/sh", "-c", _STAND)
+"""A command that stands still inside, by a name that no program there ends by mistake."""
 
 SYSTEM = ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin")
 _SETTINGS = (

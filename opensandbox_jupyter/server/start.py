@@ -32,7 +32,7 @@ from opensandbox_jupyter.server.errors import start_failed
 from opensandbox_jupyter.server.guard import StartGuard
 from opensandbox_jupyter.server.identity import is_host_root
 from opensandbox_jupyter.server.process import Confined
-from opensandbox_jupyter.server.provision import SLEEPER, execd_command, programs
+from opensandbox_jupyter.server.provision import HOLDER, execd_command, programs
 from opensandbox_jupyter.server.zygote import FIRST_GIVEN, Unborn
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class _Start:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._jail = replace(plan.jail, sleeps=plan.zygote is not None)
+        self._jail = replace(plan.jail, is_held=plan.zygote is not None)
         self._open: set[int] = set()
         self._confined: Confined | None = None
         self._guard = StartGuard()
@@ -176,7 +176,7 @@ class _Start:
         filter_ = self._memory_file(seccomp.program(nests=bool(self._jail.capabilities)))
         numbers = walls.Descriptors(seccomp=filter_, status=status, block=block)
         command, options = self._command(numbers)
-        inside, passed = SLEEPER, [block, status, filter_, *options]
+        inside, passed = HOLDER, [block, status, filter_, *options]
         if self._plan.zygote is None:
             inside = execd_command(given.config, self._limits(), self._plan.python)
             passed += given.named
@@ -199,8 +199,8 @@ class _Start:
         """Have an execd put in. Return the numbers that its descriptors have there."""
         assert self._confined is not None and self._plan.zygote is not None
         nests = self._jail.nests
-        (sleeper,) = _children(first)
-        inside = os.pidfd_open(sleeper)
+        (holder,) = _children(first)
+        inside = os.pidfd_open(holder)
         self._open.add(inside)
         execd = await self._plan.zygote.bear(
             Path(self._jail.library.source),

@@ -98,8 +98,8 @@ def test_a_part_of_a_sandbox_dies(make_home: Callable[[int], Path], which: str) 
             if box.id in Path(f"/proc/{process.pid}/mountinfo").read_text()
         ]
         (execd,) = (process for process in mine if process.name() == "execd")
-        (sleeper,) = (process for process in mine if process.name() == "sleep")
-        first = sleeper.parent()
+        (holder,) = (process for process in mine if process.name() == "sandbox")
+        first = holder.parent()
         assert first is not None
         outermost = first
         while (parent := outermost.parent()) is not None and parent.pid != running.process.pid:

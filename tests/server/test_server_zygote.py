@@ -118,3 +118,14 @@ def test_where_it_cannot_work_sandboxes_start_without_it(
     assert "without the zygote" in (running.home / "stderr").read_text()
     running.stop()
     assert_nothing_left(running.home)
+
+
+def test_ordinary_names_and_signals_do_not_end_a_sandbox(running: Running) -> None:
+    with running.client() as client:
+        box = create_box(client)
+        box.run("pkill -x sleep; pkill -x sh; pkill -x cat; kill -TERM 2; kill -CONT 2")
+        assert box.output("ps -o stat=,comm= -p 2").split() == ["T", "sandbox"]
+        client.post(f"/v1/sandboxes/{box.id}/pause")
+        client.post(f"/v1/sandboxes/{box.id}/resume")
+        assert box.output("ps -o stat= -p 2") == "T"
+    running.stop()
