@@ -128,7 +128,8 @@ class Enclosures:
         return (
             "Isolated sessions need a sandbox that was created with the extension"
             f' {NESTING_EXTENSION}="enable",'
-            " bubblewrap 0.6 or newer in /usr, and Landlock in the kernel (5.19)."
+            " bubblewrap 0.6 or newer in /usr, Landlock in the kernel (5.19), and a host where"
+            " the server may enter namespaces of its user's."
         )
 
     async def open(self, wanted: SessionRequest, inside: Callable[[str], Settings]) -> Enclosure:

@@ -1,11 +1,10 @@
 """Gives birth to the execd of each sandbox: a copy of one process that has every module loaded.
 
 To load them takes most of the time and memory of a sandbox's start, so it happens once, outside.
-Bubblewrap builds the walls around a shell that only stands there. For each of them the zygote,
-which belongs to the server and knows no secret, forks a child that keeps nothing but the
-descriptors meant for it, enters the sandbox's namespaces, becomes its root, and gives up what
-bubblewrap would have made it give up. Only then does it listen to its settings. Nobody else is
-inside yet.
+For each sandbox the zygote, which belongs to the server and knows no secret, forks a child that
+keeps nothing but the descriptors meant for it, enters the namespaces that bubblewrap has made,
+becomes their root, and gives up what bubblewrap would have made it give up. Nothing of the sandbox
+runs yet: bubblewrap waits, and goes on when this is done, to start a shell that only waits.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ _FIRST_HIGH = 100
 _MOST_DESCRIPTORS = 16
 _NAMESPACES = 0x7E020000
 """Those of users, mounts, processes, networks, names, messages and control groups."""
-_PR_SET_NAME = 15
+_PR_SET_DUMPABLE, _PR_SET_NAME = 4, 15
 _NAME = b"execd"
 _ARGUMENTS = 48
 """Which field of ``/proc/self/stat`` tells where a process keeps its arguments."""
@@ -100,28 +99,33 @@ def _enter(said: bytes, fds: list[int]) -> NoReturn:
                 call("setns", _WALLS, _NAMESPACES)
                 os.setresgid(0, 0, 0)
                 os.setresuid(0, 0, 0)
+                call("prctl", _PR_SET_DUMPABLE, 0, 0, 0, 0)
                 parent = os.fork()
-            except (OSError, msgspec.MsgspecError) as error:
-                reply.send(f"execd cannot enter the sandbox: {error}".encode()[:_MOST_SAID])
+                if parent != 0:
+                    os.waitpid(parent, 0)
+                    os._exit(0)
+                if os.fork() != 0:
+                    os._exit(0)  # so that its child becomes one of the sandbox's first process
+                _give_up(wanted)
+            except (OSError, ValueError) as error:
+                number = error.errno if isinstance(error, OSError) else 0
+                reply.send(f"{number or 0} {error}".encode()[:_MOST_SAID])
                 os._exit(1)
-            if parent != 0:
-                os.waitpid(parent, 0)
-                os._exit(0)
-            execd = os.fork()
-            if execd != 0:
-                # Its parent, this process, ends: so it becomes a child of the sandbox's first one.
-                handle = array("i", [os.pidfd_open(execd)])
-                reply.sendmsg([b"1"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, handle)])
-                os._exit(0)
-        _live(wanted)
+            handle = array("i", [os.pidfd_open(os.getpid())])
+            reply.sendmsg([b"0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, handle)])
+            os.close(handle[0])
+        gc.enable()
+        serve(["--config-fd", str(_CONFIG)])
+        sys.stderr.flush()
+        os._exit(0)
     except BaseException:
         traceback.print_exc()
     finally:
         os._exit(1)
 
 
-def _live(wanted: _Wanted) -> NoReturn:
-    """Be the execd."""
+def _give_up(wanted: _Wanted) -> None:
+    """Become what bubblewrap would have started: another session, no privileges, no way back."""
     os.dup2(_OUTPUT, 1)
     os.dup2(_OUTPUT, 2)
     os.close(_OUTPUT)
@@ -130,15 +134,12 @@ def _live(wanted: _Wanted) -> NoReturn:
     os.setsid()
     os.chdir("/")
     for kind, value in wanted.limits.items():
-        resource.setrlimit(kind, (value, value))
+        for pid in (1, 0):  # the first process, which starts one more, and this one
+            resource.prlimit(pid, kind, (value, value))
     _move(wanted.places)
     bound_capabilities(wanted.capabilities)
     keep_capabilities(wanted.capabilities)
     filter_calls(wanted.filter)
-    gc.enable()
-    serve(["--config-fd", str(_CONFIG)])
-    sys.stderr.flush()
-    os._exit(0)
 
 
 def _renumber(fds: list[int]) -> None:

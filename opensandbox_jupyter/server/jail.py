@@ -38,9 +38,10 @@ SPECIAL_PROC = frozenset(_READ_ONLY_PROC + _HIDDEN_PROC)
 CLEAN_PROC = ".proc"
 """A ``/proc`` with nothing over it: the kernel allows no new one to somebody who sees none."""
 
-NESTING = {"CAP_DAC_OVERRIDE": 1, "CAP_SYS_ADMIN": 21, "CAP_SETFCAP": 31}
-"""Capabilities, and their numbers, in the sandbox's own user namespace: to make mounts, to map its
-root again, and to look into the work directory of an overlay, which the kernel makes for nobody."""
+NESTING = 1 << 1 | 1 << 21 | 1 << 31
+"""CAP_DAC_OVERRIDE, CAP_SYS_ADMIN and CAP_SETFCAP, in the sandbox's own user namespace: to look
+into the work directory of an overlay, which the kernel makes for nobody, to make mounts, and to map
+its root again."""
 
 _PLACES = "/src"
 
@@ -100,14 +101,7 @@ class Jail:
     shm_bytes: int = 64 << 20
     volumes: tuple[Share, ...] = ()
     nests: bool = False
-    """Whether execd may build walls of its own inside; it gives up what that takes by itself."""
-    is_held: bool = False
-    """Whether bubblewrap starts something that only stands there, for execd comes by itself."""
-
-    @property
-    def capabilities(self) -> Mapping[str, int]:
-        """Those of what bubblewrap starts, in the sandbox's own user namespace."""
-        return NESTING if self.nests and not self.is_held else {}
+    """Whether execd may build walls of its own inside. Nothing that bubblewrap starts may."""
 
     @property
     def mount_points(self) -> list[str]:
@@ -121,17 +115,7 @@ def inner_options(jail: Jail, descriptors: Descriptors) -> list[str]:
     return [
         *("--unshare-user", "--unshare-all", "--new-session", "--die-with-parent"),
         *(("--disable-userns",) if jail.can_forbid_userns and not jail.nests else ()),
-        *(
-            "--cap-drop",
-            "ALL",
-            *chain.from_iterable(("--cap-add", name) for name in jail.capabilities),
-            "--uid",
-            "0",
-            "--gid",
-            "0",
-            "--hostname",
-            jail.hostname,
-        ),
+        *("--cap-drop", "ALL", "--uid", "0", "--gid", "0", "--hostname", jail.hostname),
         *("--seccomp", str(descriptors.seccomp)),
         *("--json-status-fd", str(descriptors.status), "--block-fd", str(descriptors.block)),
         *("--bind", jail.root, "/"),

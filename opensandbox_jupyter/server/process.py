@@ -26,10 +26,17 @@ _STILL = frozenset({psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE, psutil.STATUS_D
 
 
 class Confined:
-    """The running processes of one sandbox."""
+    """The running processes of one sandbox.
 
-    def __init__(self, popen: subprocess.Popen[bytes], output: int) -> None:
+    Args:
+        popen: the outermost of them.
+        output: where what execd and bubblewrap say can be read.
+        hold: closed when all have ended, or with this process: one of them waits for that.
+    """
+
+    def __init__(self, popen: subprocess.Popen[bytes], output: int, hold: int) -> None:
         self._popen = popen
+        self._hold = hold
         self._output = output
         self._tail = bytearray()
         self._first: int | None = None
@@ -153,7 +160,8 @@ class Confined:
         if self._rest is not None:
             self._rest.cancel()
         os.close(self._output)
-        self._output = -1
+        os.close(self._hold)
+        self._output = self._hold = -1
         if self._holder is not None:
             os.close(self._holder)
             self._holder = None

@@ -33,9 +33,9 @@ __all__ = [
 EXECD_LIBRARY = "/opt/opensandbox/lib"
 """Where a sandbox sees the modules of its execd, and nothing else of their environment."""
 
-_STAND = "trap '' HUP INT TERM; printf sandbox >/proc/self/comm; while :; do kill -STOP $$; done"
+_STAND = "trap '' HUP INT TERM; printf sandbox >/proc/self/comm; while read -r _; do :; done"
 HOLDER: tuple[str, ...] = ("/bin/sh", "-c", _STAND)
-"""A command that stands still inside, by a name that no program there ends by mistake."""
+"""A command that waits for the end of its input, by a name that nobody inside ends by mistake."""
 
 SYSTEM = ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin")
 _SETTINGS = (

@@ -33,7 +33,7 @@ from opensandbox_jupyter.server.guard import StartGuard
 from opensandbox_jupyter.server.identity import is_host_root
 from opensandbox_jupyter.server.process import Confined
 from opensandbox_jupyter.server.provision import HOLDER, execd_command, programs
-from opensandbox_jupyter.server.zygote import FIRST_GIVEN, Unborn
+from opensandbox_jupyter.server.zygote import EXECD, FIRST_GIVEN, Unborn
 
 if TYPE_CHECKING:
     from opensandbox_jupyter.server.cgroups import Group
@@ -86,8 +86,14 @@ async def launch(plan: Plan) -> Confined:
         try:
             return await _launch(plan)
         except Unborn as error:
+            if plan.jail.nests and plan.zygote.is_able:
+                raise start_failed(f"The sandbox could not be started: {error}", 503) from error
             _LOG.warning("A sandbox starts without the zygote: %s", error)
-    return await _launch(replace(plan, zygote=None))
+    # Its files are its owner's, and could make what bubblewrap starts there theirs, too: so that
+    # one never has a capability.
+    without = {**plan.settings, "nesting": None}
+    jail = replace(plan.jail, nests=False)
+    return await _launch(replace(plan, zygote=None, jail=jail, settings=without))
 
 
 async def _launch(plan: Plan) -> Confined:
@@ -129,7 +135,6 @@ class _Start:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._jail = replace(plan.jail, is_held=plan.zygote is not None)
         self._open: set[int] = set()
         self._confined: Confined | None = None
         self._guard = StartGuard()
@@ -157,15 +162,16 @@ class _Start:
         await self._or_end(_wait_for_status(status))
         first = _find_first(confined)
         if self._plan.group is not None:
-            self._plan.group.add(first)  # while it waits, so that all later ones are in too
-        os.write(unblock, b"1")
-        await self._or_end(_wait_for_program(first))
-        self._guard.dismiss()
+            self._plan.group.add(first)  # before it starts anything, so that all later ones are in
+        await self._or_end(_wait_for_walls(first))
         if self._plan.check is not None:
             self._plan.check(first)
         if self._plan.zygote is not None:
             numbers = await self._or_end(self._bear(first, given))
         self._done(given.error, *given.named)
+        os.write(unblock, b"1")
+        await self._or_end(_wait_for_program(first))
+        self._guard.dismiss()
         told = {"listen_fd": numbers.listener, "way_out": numbers.way_out or None}
         settings = msgspec.json.encode({**self._plan.settings, **told})
         await self._tell(tell, settings)
@@ -173,16 +179,17 @@ class _Start:
         return confined
 
     def _spawn(self, block: int, status: int, output: int, given: _Given) -> Confined:
-        filter_ = self._memory_file(seccomp.program(nests=bool(self._jail.capabilities)))
+        filter_ = self._memory_file(seccomp.program())
         numbers = walls.Descriptors(seccomp=filter_, status=status, block=block)
         command, options = self._command(numbers)
+        held, hold = self._pipe()
         inside, passed = HOLDER, [block, status, filter_, *options]
         if self._plan.zygote is None:
             inside = execd_command(given.config, self._limits(), self._plan.python)
             passed += given.named
         popen = subprocess.Popen(
             [*command, *inside],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if self._plan.zygote is None else held,
             stdout=given.error,
             stderr=given.error,
             env={},
@@ -190,25 +197,24 @@ class _Start:
             pass_fds=passed,
             **self._guard.membership(),
         )
-        self._open.discard(output)
-        self._done(filter_, *options)
-        self._confined = Confined(popen, output)
+        self._open -= {output, hold}
+        self._done(held, filter_, *options)
+        self._confined = Confined(popen, output, hold)
         return self._confined
 
     async def _bear(self, first: int, given: _Given) -> _Given:
         """Have an execd put in. Return the numbers that its descriptors have there."""
         assert self._confined is not None and self._plan.zygote is not None
-        nests = self._jail.nests
-        (holder,) = _children(first)
-        inside = os.pidfd_open(holder)
+        nests = self._plan.jail.nests
+        inside = os.pidfd_open(first)
         self._open.add(inside)
         execd = await self._plan.zygote.bear(
-            Path(self._jail.library.source),
+            Path(self._plan.jail.library.source),
             inside,
             (given.error, *given.named),
             limits=self._limits(),
             filter_=seccomp.program(nests=nests),
-            capabilities=sum(1 << number for number in walls.NESTING.values()) if nests else 0,
+            capabilities=walls.NESTING if nests else 0,
         )
         self._confined.joined(execd)
         if self._plan.group is not None:
@@ -221,9 +227,9 @@ class _Start:
         """Return the command up to execd's own, and the descriptors that hold its options."""
         tools = self._plan.tools
         if not is_host_root():
-            inner = self._options(walls.inner_options(self._jail, numbers))
+            inner = self._options(walls.inner_options(self._plan.jail, numbers))
             return (tools.bwrap, "--args", str(inner), "--"), [inner]
-        outer_list, seen = walls.outer_options(self._jail, programs())
+        outer_list, seen = walls.outer_options(self._plan.jail, programs())
         outer = self._options(outer_list)
         inner = self._options(walls.inner_options(seen, numbers))
         become = walls.confined_command(tools.bwrap, tools.setpriv, self._plan.uid, inner)
@@ -324,10 +330,21 @@ async def _wait_for_status(status: int) -> None:
         transport.close()
 
 
-async def _wait_for_program(first: int) -> None:
-    """Wait until the first process inside has started execd, when all links of the chain hold."""
+async def _wait_for_walls(first: int) -> None:
+    """Wait until the first process inside has built all walls and waits for our word.
+
+    It gives up its capabilities in between, and in no version of bubblewrap does more lie there.
+    """
     while True:
-        if any(_program(child) not in {"", "bwrap"} for child in _children(first)):
+        if re.search(r"^CapPrm:\s*0+$", _read(f"/proc/{first}/status"), re.MULTILINE):
+            return
+        await asyncio.sleep(_LOOK_AGAIN)
+
+
+async def _wait_for_program(first: int) -> None:
+    """Wait until the first process inside has started its own, when all links of the chain hold."""
+    while True:
+        if any(_program(child) not in {"", "bwrap", EXECD} for child in _children(first)):
             return
         await asyncio.sleep(_LOOK_AGAIN)
 
@@ -339,8 +356,12 @@ def _pid_of(handle: int) -> int:
 
 
 def _program(pid: int) -> str:
+    return _read(f"/proc/{pid}/comm").strip()
+
+
+def _read(path: str) -> str:
     try:
-        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
+        return Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
 

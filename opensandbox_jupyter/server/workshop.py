@@ -140,7 +140,7 @@ class Workshop:
             settings={
                 **_settings(record),
                 "waits": waits,
-                "nesting": _nesting(record, jail, tools),
+                "nesting": _nesting(jail, tools),
             },
             way_out=way_out,
             group=group,
@@ -193,7 +193,7 @@ class Workshop:
             can_forbid_userns=tools.can_forbid_userns,
             can_size_tmpfs=tools.can_size_tmpfs,
             volumes=tuple(Share(*bind) for bind in held.binds()),
-            nests=record.nests,
+            nests=_may_nest(record, tools),
         )
         kinds = {bind.target: Path(bind.source).is_dir() for bind in jail.supplies}
         targets = [(target, kinds.get(target, True)) for target in jail.mount_points]
@@ -331,11 +331,14 @@ def _python_environment(record: Record) -> dict[str, str]:
     return {"PATH": _PATH, "VIRTUAL_ENV": rootfs.VENV, **library}
 
 
-def _nesting(record: Record, jail: Jail, tools: Tools) -> dict[str, object] | None:
+def _may_nest(record: Record, tools: Tools) -> bool:
+    is_able = tools.can_size_tmpfs and tools.bwrap.startswith("/usr/")
+    return record.nests and bool(record.system) and is_able
+
+
+def _nesting(jail: Jail, tools: Tools) -> dict[str, object] | None:
     """Return what execd needs to build walls of its own inside, if it shall."""
-    if not (
-        record.nests and record.system and tools.can_size_tmpfs and tools.bwrap.startswith("/usr/")
-    ):
+    if not jail.nests:
         return None
     return {
         "bwrap": tools.bwrap,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -13,14 +15,21 @@ import msgspec
 
 from opensandbox_jupyter.server.provision import places, zygote_command, zygote_environment
 
-__all__ = ["FIRST_GIVEN", "Unborn", "Zygote"]
+__all__ = ["EXECD", "FIRST_GIVEN", "Unborn", "Zygote"]
+
+EXECD = "execd"
+"""The name of an execd that came from the zygote."""
 
 FIRST_GIVEN = 6
 """The number that the first descriptor after standard error has in an execd; the others follow."""
 
 _LOG = logging.getLogger(__name__)
 _MOST = 4096
+_PATIENCE = 15.0
+"""Seconds for an answer; one that was just started loads all modules first."""
 _END_SECONDS = 2.0
+_NEVER = {str(n) for n in (errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOSYS, errno.EBADF)}
+"""What a kernel answers that has no such calls, or does not allow them."""
 
 
 class Unborn(Exception):
@@ -33,8 +42,9 @@ class Zygote:
     def __init__(self) -> None:
         self._connection: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._turn = asyncio.Lock()
         self.is_able = True
-        """Whether it has not failed here yet."""
+        """Whether this host has not shown yet that it cannot work here."""
 
     async def bear(
         self,
@@ -46,43 +56,51 @@ class Zygote:
         filter_: bytes,
         capabilities: int,
     ) -> int:
-        """Put an execd into a sandbox that holds nothing of anybody's yet.
+        """Put an execd into a sandbox in which nothing runs yet.
 
         Args:
             library: the directory of execd's modules.
             inside: a descriptor of a process inside.
             descriptors: its standard error, where its settings will come from, and what they name.
                 For it these begin with :data:`FIRST_GIVEN`.
-            limits: resource limits by kind.
+            limits: resource limits by kind, for it and for the sandbox's first process.
             filter_: the system call filter.
             capabilities: the mask of those that it keeps.
 
         Returns:
-            A descriptor of it, which the caller closes.
+            A descriptor of it, which the caller closes. It has given up all else.
 
         Raises:
             OSError: it cannot be started.
             Unborn: it could not.
         """
-        wanted = {
-            "limits": limits,
-            "filter": filter_,
-            "capabilities": capabilities,
-            "places": places(str(library)),
-        }
-        ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with ours:
-            with its:
-                message, more = msgspec.json.encode(wanted), (its.fileno(), inside, *descriptors)
-                self._send(library, message, more)
-            ours.setblocking(False)
-            said, fds = await _receive(ours)
+        wanted = msgspec.json.encode(
+            {
+                "limits": limits,
+                "filter": filter_,
+                "capabilities": capabilities,
+                "places": places(str(library)),
+            }
+        )
+        async with self._turn:
+            ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with ours:
+                with its:
+                    self._send(library, wanted, (its.fileno(), inside, *descriptors))
+                ours.setblocking(False)
+                try:
+                    said, fds = await asyncio.wait_for(_receive(ours), _PATIENCE)
+                except asyncio.TimeoutError as error:
+                    self._kill()
+                    raise Unborn("It does not answer.") from error
         if fds:
             return fds[0]
-        if not said:
-            raise Unborn("It has gone.")
-        self.is_able = False
-        raise Unborn(said.decode("utf-8", "replace"))
+        number, _, text = said.decode("utf-8", "replace").partition(" ")
+        if number == "0" and not text:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        if number in _NEVER:
+            self.is_able = False
+        raise Unborn(text or "It has gone.")
 
     def close(self) -> None:
         """End it, once there is no sandbox any more. Blocks for a moment."""
@@ -92,9 +110,13 @@ class Zygote:
             try:
                 self._process.wait(_END_SECONDS)
             except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+                self._kill()
         self._connection = self._process = None
+
+    def _kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
     def _send(self, library: Path, message: bytes, descriptors: Sequence[int]) -> None:
         for _ in range(2):
