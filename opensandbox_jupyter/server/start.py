@@ -87,7 +87,8 @@ async def launch(plan: Plan) -> Confined:
             return await _launch(plan)
         except Unborn as error:
             if plan.jail.nests and plan.zygote.is_able:
-                raise start_failed(f"The sandbox could not be started: {error}", 503) from error
+                said = f"The sandbox could not be started: {error}. Try again."
+                raise start_failed(said, 503) from error
             _LOG.warning("A sandbox starts without the zygote: %s", error)
     # Its files are its owner's, and could make what bubblewrap starts there theirs, too: so that
     # one never has a capability.

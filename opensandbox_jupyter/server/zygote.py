@@ -28,7 +28,7 @@ _MOST = 4096
 _PATIENCE = 15.0
 """Seconds for an answer; one that was just started loads all modules first."""
 _END_SECONDS = 2.0
-_NEVER = {str(n) for n in (errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOSYS, errno.EBADF)}
+_NEVER = {str(n) for n in (errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOSYS)}
 """What a kernel answers that has no such calls, or does not allow them."""
 
 
@@ -83,16 +83,7 @@ class Zygote:
             }
         )
         async with self._turn:
-            ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            with ours:
-                with its:
-                    self._send(library, wanted, (its.fileno(), inside, *descriptors))
-                ours.setblocking(False)
-                try:
-                    said, fds = await asyncio.wait_for(_receive(ours), _PATIENCE)
-                except asyncio.TimeoutError as error:
-                    self._kill()
-                    raise Unborn("It does not answer.") from error
+            said, fds = await self._ask(library, wanted, (inside, *descriptors))
         if fds:
             return fds[0]
         number, _, text = said.decode("utf-8", "replace").partition(" ")
@@ -100,7 +91,7 @@ class Zygote:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         if number in _NEVER:
             self.is_able = False
-        raise Unborn(text or "It has gone.")
+        raise Unborn(text or "the zygote has gone")
 
     def close(self) -> None:
         """End it, once there is no sandbox any more. Blocks for a moment."""
@@ -118,6 +109,21 @@ class Zygote:
             self._process.kill()
             self._process.wait()
 
+    async def _ask(
+        self, library: Path, message: bytes, descriptors: Sequence[int]
+    ) -> tuple[bytes, list[int]]:
+        """Return the answer; an empty one when the zygote, or its child, ended over it."""
+        ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours:
+            with its:
+                self._send(library, message, (its.fileno(), *descriptors))
+            ours.setblocking(False)
+            try:
+                return await asyncio.wait_for(_receive(ours), _PATIENCE)
+            except asyncio.TimeoutError as error:
+                self._kill()
+                raise Unborn("the zygote does not answer") from error
+
     def _send(self, library: Path, message: bytes, descriptors: Sequence[int]) -> None:
         for _ in range(2):
             if self._connection is None:
@@ -129,7 +135,7 @@ class Zygote:
                 self.close()
             else:
                 return
-        raise Unborn("It does not stay.")
+        raise Unborn("the zygote does not stay")
 
     def _start(self, library: Path) -> socket.socket:
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
