@@ -41,7 +41,8 @@ def ready(running: Running) -> str:
 
     def answers() -> bool:
         names = [process.name() for process in processes_of(running.home)]
-        return len(spares_of(running)) == 1 and "execd" in names
+        # What holds the walls is started last, when its execd is the only process of that name.
+        return len(spares_of(running)) == 1 and "sandbox" in names
 
     assert wait_until(answers, 20)
     (found,) = spares_of(running)
